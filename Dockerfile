@@ -1,0 +1,58 @@
+# Two images: `service` (the default) answers over HTTP and holds no torch; `training` trains and publishes.
+#   docker build -t clipmax .
+#   docker build -t clipmax-training --target training .
+# A CPU-only torch comes from PyTorch's own index: --build-arg PIP_EXTRA_INDEX_URL=<that index>.
+ARG PYTHON_VERSION=3.11
+
+FROM python:${PYTHON_VERSION}-slim AS build
+WORKDIR /src
+COPY pyproject.toml constraints.txt README.md LICENSE ./
+RUN pip install --no-cache-dir --upgrade --constraint constraints.txt pip
+COPY clipmax/ clipmax/
+COPY service/ service/
+COPY training/ training/
+ENV PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
+# The environment has no pip of its own, so that the image it is copied into has none.
+RUN python -m venv --without-pip /opt/clipmax
+
+FROM build AS build-service
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /opt/clipmax/bin/python install . \
+    # Tests that packages carry along; nothing imports them.
+    && find /opt/clipmax/lib -type d -name tests -prune -exec rm -rf {} +
+
+FROM build AS build-training
+ARG PIP_EXTRA_INDEX_URL=
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip --python /opt/clipmax/bin/python install '.[training]'
+
+FROM python:${PYTHON_VERSION}-slim AS runtime
+RUN rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
+    && groupadd --gid 10001 clipmax \
+    && useradd --uid 10001 --gid clipmax --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin clipmax
+# The shipped model; a volume made for this place starts with it and belongs to the user below.
+COPY --chown=10001:10001 models/ /models/
+ENV PATH=/opt/clipmax/bin:$PATH \
+    PYTHONDONTWRITEBYTECODE=1 \
+    PYTHONUNBUFFERED=1 \
+    ORT_DISABLE_TELEMETRY=1 \
+    CLIPMAX_MODELS=/models
+
+FROM runtime AS training
+COPY --from=build-training /opt/clipmax /opt/clipmax
+WORKDIR /work
+COPY examples/ examples/
+RUN ln -s /models models && mkdir runs && chown 10001:10001 runs
+USER 10001:10001
+ENTRYPOINT ["clipmax"]
+CMD ["train", "examples/mnist/recommended.toml"]
+
+FROM runtime AS service
+COPY --from=build-service /opt/clipmax /opt/clipmax
+ENV CLIPMAX_HOST=0.0.0.0 \
+    CLIPMAX_PORT=8000
+USER 10001:10001
+EXPOSE 8000
+HEALTHCHECK --interval=10s --timeout=3s --start-period=30s --start-interval=1s --retries=3 CMD ["python", "-c", "import http.client as h, os, sys; c = h.HTTPConnection('127.0.0.1', int(os.environ['CLIPMAX_PORT']), timeout=2); c.request('GET', '/v2/health/ready'); sys.exit(c.getresponse().status != 200)"]
+ENTRYPOINT ["clipmax"]
+CMD ["serve"]

@@ -1,0 +1,143 @@
+"""A version, a model or a whole models folder → what its manifests say, for people or as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from clipmax import manifest as manifests
+from clipmax.cli import DONE, FAILED, Command
+from clipmax.manifest import MANIFEST_FILE, Manifest
+from clipmax.refusal import Refusal
+from clipmax.repository import Repository
+
+_SHOWN_LABELS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One version's folder with its manifest, or with the reason why it has none that counts."""
+
+    folder: Path
+    manifest: Manifest | None
+    refusal: Refusal | None
+
+
+def find(path: Path) -> list[Found]:
+    """The versions at `path`, which is a version's folder, a model's folder or a models folder.
+
+    Raises:
+        Refusal: there is no version at all.
+    """
+    folders = list(_folders(path.resolve()))
+    if not folders:
+        raise Refusal(path, "path", expected="a version, a model or a models folder", found="no version in it")
+    return [_load(folder) for folder in folders]
+
+
+def describe(manifest: Manifest) -> str:
+    """The manifest in some readable lines."""
+    facts = {
+        "created": f"{manifest.created.isoformat(timespec='seconds')}, task {manifest.task}",
+        **{f"input {entry.name}": _members(entry.model_dump(exclude={"name"})) for entry in manifest.inputs},
+        "outputs": ", ".join(manifest.outputs),
+        "labels": _labels(manifest.labels),
+        "temperature": f"{manifest.temperature:.4f}",
+        "test": _metrics(manifest),
+        "data": _members(manifest.data.rows) + f", fingerprint {manifest.data.fingerprint[:12]}…",
+        "training": _training(manifest),
+        **{f"  {name}": _value(value) for name, value in manifest.training.configuration.items()},
+        "libraries": _members(manifest.libraries),
+        **{f"file {name}": f"{file.bytes:,} bytes, sha256 {file.sha256}" for name, file in manifest.files.items()},
+        "golden": f"{len(manifest.golden)} examples",
+    }
+    width = max(map(len, facts))
+    lines = (f"  {name:<{width}}  {text}" for name, text in facts.items())
+    return "\n".join([f"{manifest.name}, version {manifest.version}", *lines])
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    if (path / MANIFEST_FILE).is_file():
+        yield path
+        return
+    model = Repository(path.parent)
+    if versions := model.versions(path.name):
+        yield from (model.folder(path.name, version) for version in versions)
+        return
+    root = Repository(path)
+    for name in root.names():
+        yield from (root.folder(name, version) for version in root.versions(name))
+
+
+def _load(folder: Path) -> Found:
+    try:
+        return Found(folder, manifests.load(folder), None)
+    except Refusal as refusal:
+        return Found(folder, None, refusal)
+
+
+def _members(members: dict[Any, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in members.items())
+
+
+def _value(value: object) -> str:
+    if isinstance(value, dict):
+        return _members(value)
+    if isinstance(value, list | tuple):
+        return "×".join(map(str, value)) if all(type(part) is int for part in value) else ", ".join(map(str, value))
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _labels(labels: tuple[str, ...]) -> str:
+    more = len(labels) - _SHOWN_LABELS
+    shown = ", ".join(labels[:_SHOWN_LABELS])
+    return f"{len(labels)}: {shown}{f' and {more} more' if more > 0 else ''}"
+
+
+def _metrics(manifest: Manifest) -> str:
+    test = manifest.metrics
+    return (
+        f"{test.rows:,} rows: accuracy {test.accuracy:.2%}, macro F1 {test.macro_f1:.4f}, "
+        f"log loss {test.log_loss:.4f} (before temperature {test.log_loss_uncalibrated:.4f}), "
+        f"Brier {test.brier:.4f}, ECE {test.ece:.2%} (before {test.ece_uncalibrated:.2%}, {test.ece_bins} bins)"
+    )
+
+
+def _training(manifest: Manifest) -> str:
+    run = manifest.training
+    commit = f", git {run.git_commit[:12]}" if run.git_commit else ""
+    return f"{run.epochs} epochs, weights of epoch {run.best_epoch}, seed {run.seed}{commit}"
+
+
+def _configure(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("path", type=Path, metavar="PATH", help="a version's, a model's or the models folder")
+    parser.add_argument("--json", action="store_true", help="print a JSON array of manifests and refusals")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    found = find(arguments.path)
+    print(_as_json(found) if arguments.json else "\n\n".join(map(_as_text, found)))
+    return FAILED if any(entry.refusal for entry in found) else DONE
+
+
+def _as_text(found: Found) -> str:
+    return describe(found.manifest) if found.manifest else f"refused: {found.refusal}"
+
+
+def _as_json(found: list[Found]) -> str:
+    rows = [
+        {
+            "folder": str(entry.folder),
+            "manifest": entry.manifest.model_dump(mode="json") if entry.manifest else None,
+            "refusal": str(entry.refusal) if entry.refusal else None,
+        }
+        for entry in found
+    ]
+    return json.dumps(rows, ensure_ascii=False, indent=1)
+
+
+COMMAND = Command(help="show what a published version says about itself", configure=_configure, run=_run)

@@ -1,0 +1,1 @@
+"""Which versions serve, and the onnxruntime session of each."""

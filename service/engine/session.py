@@ -1,0 +1,200 @@
+"""A verified version's folder → an onnxruntime session whose answers equal the golden examples."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from clipmax import inputs
+from clipmax.manifest import MODEL_FILE, Manifest
+from clipmax.problems import Problem
+from clipmax.refusal import Refusal
+from clipmax.repository import read_verified, verify_files
+from service.engine import graph
+
+TOLERANCE = 1e-5
+"""Largest difference of a probability from its golden one, and of a row's sum from 1."""
+
+Provider = Literal["cpu", "cuda", "tensorrt"]
+Policy = Literal["require", "prefer"]
+
+_CPU = "CPUExecutionProvider"
+_NAMES: Mapping[Provider, str] = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
+# Where the first cannot run an operator, the next one does; onnxruntime always ends with the CPU.
+_CHAINS: Mapping[Provider, tuple[str, ...]] = {
+    "cpu": (_CPU,),
+    "cuda": (_NAMES["cuda"], _CPU),
+    "tensorrt": (_NAMES["tensorrt"], _NAMES["cuda"], _CPU),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """What a session is asked to run on."""
+
+    provider: Provider = "cpu"
+    policy: Policy = "require"
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Outputs:
+    """One run's results, a row an instance: float32 [N, K] each."""
+
+    logits: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
+
+
+class Session:
+    """One version, loaded and proved. `run` may be called from any thread.
+
+    Attributes:
+        manifest: the words that belong to the graph.
+        provider: the execution provider that runs, which may be another than asked for under `prefer`.
+        degraded: whether it is another.
+    """
+
+    def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession, execution: Execution) -> None:
+        self.manifest = manifest
+        self.provider = _obtained(session)
+        self.degraded = self.provider != execution.provider
+        self._session = session
+
+    @classmethod
+    def load(cls, folder: Path, manifest: Manifest, execution: Execution) -> Session:
+        """Hashes, graph, provider, signature, golden examples, in this order.
+
+        Raises:
+            Refusal: with file, field, expected and found, at the first thing that is wrong.
+        """
+        path = folder / MODEL_FILE
+        verify_files(folder, manifest)
+        content = read_verified(folder, manifest, MODEL_FILE)
+        graph.check(content, where=path)
+        session = cls(manifest, _create(content, execution, path), execution)
+        if session.degraded and execution.policy == "require":
+            raise _missing_provider(execution.provider, session.provider)
+        _check_signature(session._session, manifest, path)
+        _check_golden(session, path)
+        return session
+
+    def run(self, tensors: Mapping[str, inputs.Tensor]) -> Outputs:
+        """Input tensors by name, [N, …] each → outputs of the same N rows."""
+        logits, probabilities = self._session.run(["logits", "probabilities"], dict(tensors))
+        return Outputs(logits=logits, probabilities=probabilities)
+
+
+def check_provider(execution: Execution) -> None:
+    """Refuse at once what no version could get, so that the reason is given once and not for each of them.
+
+    Raises:
+        Refusal: the provider is required and this build of onnxruntime does not have it.
+    """
+    if execution.policy == "require" and _NAMES[execution.provider] not in onnxruntime.get_available_providers():
+        raise _missing_provider(execution.provider, "cpu")
+
+
+def _missing_provider(asked: Provider, got: Provider) -> Refusal:
+    return Refusal("settings", "CLIPMAX_PROVIDER", expected=f"{asked} ({_NAMES[asked]})", found=f"only {_NAMES[got]}")
+
+
+def _create(content: bytes, execution: Execution, path: Path) -> onnxruntime.InferenceSession:
+    """A session from bytes: no path is known to it, so nothing beside the file can be read."""
+    available = onnxruntime.get_available_providers()
+    providers = [name for name in _CHAINS[execution.provider] if name in available]
+    try:
+        with warnings.catch_warnings():
+            # A provider that is there but cannot start is a warning and a silent fallback; we compare afterwards.
+            warnings.simplefilter("ignore")
+            session = onnxruntime.InferenceSession(content, _options(execution), providers=providers)
+    except Exception as error:  # onnxruntime raises a class of its own for each status, all directly Exceptions
+        raise Refusal(path, "graph", expected="a model that onnxruntime loads", found=type(error).__name__) from error
+    session.disable_fallback()
+    return session
+
+
+def _options(execution: Execution) -> onnxruntime.SessionOptions:
+    """One pool of `threads`, asleep between runs.
+
+    By default onnxruntime's threads spin for a while after each operator. Beside an event loop, or a second
+    version's pool, on the same CPUs they then take the time that reading the next request needs. An MLP is a
+    chain of operators, so running several at once (`inter_op`) has nothing to offer.
+    """
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = execution.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.log_severity_level = 4  # what matters of it becomes a refusal; its own lines are not JSON
+    return options
+
+
+def _obtained(session: onnxruntime.InferenceSession) -> Provider:
+    first = session.get_providers()[0]
+    return next(provider for provider, name in _NAMES.items() if name == first)
+
+
+def _check_signature(session: onnxruntime.InferenceSession, manifest: Manifest, path: Path) -> None:
+    """Names, types and shapes of the graph are those that the manifest promises; only N is free."""
+    expected_inputs = {one.name: ("tensor(float)", one.shape) for one in manifest.inputs}
+    labels = (len(manifest.labels),)
+    expected_outputs = {name: ("tensor(float)", labels) for name in manifest.outputs}
+    _check_arguments("inputs", session.get_inputs(), expected_inputs, path)
+    _check_arguments("outputs", session.get_outputs(), expected_outputs, path)
+
+
+def _check_arguments(
+    field: str,
+    arguments: Sequence[onnxruntime.NodeArg],
+    expected: Mapping[str, tuple[str, tuple[int, ...]]],
+    path: Path,
+) -> None:
+    found = {argument.name: argument for argument in arguments}
+    if set(found) != set(expected):
+        raise Refusal(path, field, expected=", ".join(sorted(expected)), found=", ".join(sorted(found)))
+    for name, (dtype, shape) in expected.items():
+        argument = found[name]
+        if argument.type != dtype:
+            raise Refusal(path, f"{field}.{name}.type", expected=dtype, found=argument.type)
+        if isinstance(argument.shape[0], int) or tuple(argument.shape[1:]) != shape:
+            raise Refusal(path, f"{field}.{name}.shape", expected=f"[N, {_text(shape)}]", found=f"{argument.shape}")
+
+
+def _text(shape: tuple[int, ...]) -> str:
+    return ", ".join(str(size) for size in shape)
+
+
+def _check_golden(session: Session, path: Path) -> None:
+    """Every golden example through the session that will serve, which also warms it up."""
+    manifest = session.manifest
+    instances = [example.instance for example in manifest.golden]
+    try:
+        tensors = inputs.tensors(manifest.inputs, instances, pointer="golden")
+    except Problem as problem:
+        field = problem.pointer or "golden"
+        raise Refusal(path, field, expected="instances that the inputs take", found=problem.detail) from problem
+    expected = np.array([example.probabilities for example in manifest.golden])
+    outputs = session.run(tensors)
+    if not (np.isfinite(outputs.probabilities).all() and np.isfinite(outputs.logits).all()):
+        raise Refusal(path, "golden", expected="finite outputs", found="NaN or infinity")
+    _check_close("golden", outputs.probabilities, expected, path)
+    _check_close("golden sums", outputs.probabilities.sum(axis=1, dtype=np.float64)[:, None], np.float64(1), path)
+
+
+def _check_close(field: str, found: npt.NDArray[np.floating], expected: npt.ArrayLike, path: Path) -> None:
+    differences = np.abs(found - np.asarray(expected)).max(axis=1)
+    row = int(differences.argmax())
+    if differences[row] > TOLERANCE:
+        raise Refusal(
+            path,
+            f"{field}[{row}]",
+            expected=f"probabilities within {TOLERANCE:g}",
+            found=f"a difference of {differences[row]:.3g}",
+        )

@@ -1,0 +1,58 @@
+"""Events → JSON lines on stderr; what a caller sent never reaches them."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Any
+
+import orjson
+
+LOGGER = "clipmax"
+_FIELDS = "clipmax_fields"
+
+
+def configure(level: str) -> None:
+    """Send everything that this process logs to stderr, one JSON object a line.
+
+    uvicorn's own lines come from WARNING up: its news (started, stopped) is said by ours, with more in it.
+    """
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(_JsonLines())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger(LOGGER).setLevel(level.upper())
+
+
+def write(level: int, event: str, **fields: Any) -> None:
+    """Log one event with its fields (JSON values)."""
+    logging.getLogger(LOGGER).log(level, event, extra={_FIELDS: fields})
+
+
+def failure(event: str, error: BaseException, **fields: Any) -> None:
+    """Log an exception that nobody expected: its type and where it was raised.
+
+    Not its message: that of a ValueError often quotes the value.
+    """
+    write(logging.ERROR, event, error=type(error).__name__, at=_frames(error.__traceback__), **fields)
+
+
+class _JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "event": record.getMessage(),
+        }
+        if record.name != LOGGER:
+            line["logger"] = record.name
+        line |= getattr(record, _FIELDS, {})
+        if record.exc_info and record.exc_info[0] is not None:
+            line |= {"error": record.exc_info[0].__name__, "at": _frames(record.exc_info[2])}
+        return orjson.dumps(line, default=str).decode()
+
+
+def _frames(trace: TracebackType | None) -> list[str]:
+    return [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in traceback.extract_tb(trace)]

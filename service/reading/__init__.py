@@ -1,0 +1,1 @@
+"""Bytes of a request → strict JSON → what is asked for."""

@@ -1,0 +1,110 @@
+"""The temperature is the optimum of a convex problem, and few rows cannot drag it to its bounds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from clipmax.refusal import Refusal
+from tests.training.samples import Array, sample
+from training.calibration import TEMPERATURE_MAX, TEMPERATURE_MIN, fit_temperature
+from training.metrics import log_loss
+
+seeds = st.integers(0, 10**6)
+
+
+@given(seeds, st.floats(0.2, 5.0))
+@settings(max_examples=40, deadline=None)
+def test_the_slope_at_the_optimum_is_zero(seed: int, scale: float) -> None:
+    """Central difference of the log loss in log T, without the prior."""
+    logits, labels = sample(seed)
+    found = fit_temperature(scale * logits, labels, prior_deviation=None)
+    assert TEMPERATURE_MIN < found < TEMPERATURE_MAX
+    step = 1e-4
+    rise = log_loss(scale * logits, labels, found * (1 + step)) - log_loss(scale * logits, labels, found * (1 - step))
+    assert abs(rise / (2 * step)) < 1e-6
+
+
+@given(seeds, st.floats(0.1, 10.0))
+@settings(max_examples=40, deadline=None)
+def test_it_is_never_worse_than_no_temperature(seed: int, scale: float) -> None:
+    """On the rows it is fitted on; with the prior too, whose mode is T = 1."""
+    logits, labels = sample(seed, rows=60)
+    for prior in (None, 0.1, 0.3):
+        found = fit_temperature(scale * logits, labels, prior_deviation=prior)
+        assert log_loss(scale * logits, labels, found) <= log_loss(scale * logits, labels) + 1e-12
+
+
+@given(seeds, st.floats(0.25, 4.0))
+@settings(max_examples=40, deadline=None)
+def test_it_scales_with_the_logits(seed: int, scale: float) -> None:
+    """Logits twice as large need twice the temperature, when there is no prior."""
+    logits, labels = sample(seed)
+    plain, scaled = (fit_temperature(z, labels, prior_deviation=None) for z in (logits, scale * logits))
+    assert scaled == pytest.approx(scale * plain, rel=1e-8)
+
+
+@given(seeds, st.floats(-1e3, 1e3))
+@settings(max_examples=40, deadline=None)
+def test_constants_added_to_a_row_change_nothing(seed: int, shift: float) -> None:
+    """A constant a row, another in each row."""
+    logits, labels = sample(seed, rows=100)
+    shifts = shift * np.random.default_rng(seed).random((100, 1))
+    assert fit_temperature(logits + shifts, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-9)
+
+
+def test_it_recovers_the_temperature_that_made_the_labels() -> None:
+    """20,000 rows drawn at T = 2.5 give 2.5 back within 3 %, and the default prior does not matter."""
+    logits, labels = sample(7, rows=20_000)
+    assert fit_temperature(2.5 * logits, labels, prior_deviation=None) == pytest.approx(2.5, rel=0.03)
+    assert fit_temperature(2.5 * logits, labels) == pytest.approx(2.5, rel=0.03)
+
+
+def test_the_prior_keeps_few_rows_that_are_all_right_from_a_bound() -> None:
+    """Without it T runs to its lower bound; with it T stays near 1 and moves away only as rows accumulate."""
+    labels = np.arange(30) % 3
+    logits = 4.0 * np.eye(3)[labels]
+    assert fit_temperature(logits, labels, prior_deviation=None) < 0.05
+    few = fit_temperature(logits, labels)
+    many = fit_temperature(np.tile(logits, (30, 1)), np.tile(labels, 30))
+    assert 0.5 < many < few < 1.0
+
+
+def test_the_prior_is_that_of_log_t_to_second_order() -> None:
+    """Close to T = 1 the penalty equals (log T)² / 2s², so the optimum equals that of the log-normal prior."""
+    logits, labels = sample(8, rows=200)
+    deviation = 0.02
+    candidates = np.linspace(0.95, 1.05, 2001)
+    losses = [200 * log_loss(logits, labels, t) + np.log(t) ** 2 / (2 * deviation**2) for t in candidates]
+    expected = candidates[int(np.argmin(losses))]
+    assert fit_temperature(logits, labels, prior_deviation=deviation) == pytest.approx(expected, abs=5e-4)
+
+
+def test_rows_that_say_nothing_leave_the_temperature_at_one() -> None:
+    """Equal logits have no slope at all."""
+    assert fit_temperature(np.zeros((5, 3)), np.arange(5) % 3) == 1.0
+
+
+def test_huge_logits_stay_finite() -> None:
+    """±1e30 in float32, some rows wrong: T stops at its upper bound and nothing overflows."""
+    logits = np.array([[1e30, -1e30], [1e30, -1e30], [-1e30, 1e30]], dtype=np.float32)
+    found = fit_temperature(logits, np.array([0, 1, 1]), prior_deviation=None)
+    assert found == pytest.approx(TEMPERATURE_MAX)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels"),
+    [
+        (np.zeros((2, 1)), np.array([0, 0])),
+        (np.zeros((0, 2)), np.zeros(0, dtype=int)),
+        (np.array([[np.nan, 0.0]]), np.array([0])),
+        (np.zeros((2, 2)), np.array([0, 2])),
+    ],
+)
+def test_what_cannot_be_calibrated_is_refused(logits: Array, labels: Array) -> None:
+    """One class, no rows, NaN logits and labels outside the classes."""
+    with pytest.raises(Refusal) as refused:
+        fit_temperature(logits, labels)
+    assert refused.value.where == "temperature"

@@ -1,0 +1,1 @@
+"""Dataset → artifact, offline, with PyTorch."""

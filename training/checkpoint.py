@@ -1,0 +1,147 @@
+"""Save and resume a run: safetensors for tensors, JSON for everything else, never pickle.
+
+A checkpoint is one folder `<runs>/<name>/epoch-<n>`, complete or absent: it is written beside itself, fsynced and
+renamed. The newest replaces the one before.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from clipmax.refusal import Refusal
+from clipmax.repository import write_atomically
+from training.config import Run
+from training.loop import EpochFigures, Progress
+
+_TENSORS, _STATE = "tensors.safetensors", "state.json"
+_FOLDER = re.compile(r"^epoch-([0-9]+)$")
+_MAY_CHANGE = ("models", "runs", "threads")
+
+
+def save(folder: Path, progress: Progress, run: Run, fingerprint: str) -> Path:
+    """Write the checkpoint of the last finished epoch and remove older ones."""
+    target = folder / f"epoch-{len(progress.epochs)}"
+    state = {
+        "configuration": run.model_dump(mode="json"),
+        "threads": torch.get_num_threads(),
+        "data": fingerprint,
+        "epochs": [asdict(figures) for figures in progress.epochs],
+        "best_epoch": progress.best_epoch,
+        "norms": progress.norms.state_dict(),
+        "optimizer": _scalars(progress.optimizer),
+    }
+
+    def write(temporary: Path) -> None:
+        save_file(_tensors(progress), temporary / _TENSORS)
+        (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
+
+    write_atomically(target, write)
+    for epoch, older in _folders(folder):
+        if epoch < len(progress.epochs):
+            shutil.rmtree(older)
+    return target
+
+
+def load_newest(folder: Path, progress: Progress, run: Run, fingerprint: str) -> int:
+    """Bring `progress` to the newest checkpoint; returns its epoch, 0 where there is none.
+
+    Raises:
+        Refusal: broken, or of another configuration, other data or another number of threads, any of which would
+            end with other weights than an uninterrupted run.
+    """
+    folders = _folders(folder)
+    if not folders:
+        return 0
+    epoch, newest = folders[-1]
+    state, tensors = _read(newest)
+    _check_same(newest, state, run, fingerprint)
+    progress.model.load_state_dict(_under("model", tensors))
+    progress.best_weights = _under("best", tensors)
+    progress.best_epoch = state["best_epoch"]
+    progress.epochs = [EpochFigures(**figures) for figures in state["epochs"]]
+    progress.norms.load_state_dict(state["norms"])
+    _load_optimizer(progress.optimizer, state["optimizer"], _under("optimizer", tensors))
+    return epoch
+
+
+def remove(folder: Path) -> None:
+    """Delete all checkpoints of a run that has become an artifact, or that starts anew."""
+    for _, checkpoint in _folders(folder):
+        shutil.rmtree(checkpoint)
+
+
+def _folders(folder: Path) -> list[tuple[int, Path]]:
+    """(epoch, folder), ascending. Temporary folders do not match."""
+    if not folder.is_dir():
+        return []
+    matches = ((_FOLDER.match(entry.name), entry) for entry in folder.iterdir())
+    return sorted((int(match[1]), entry) for match, entry in matches if match)
+
+
+def _tensors(progress: Progress) -> dict[str, Tensor]:
+    named = {f"model/{name}": value for name, value in progress.model.state_dict().items()}
+    named |= {f"best/{name}": value for name, value in progress.best_weights.items()}
+    for index, values in progress.optimizer.state_dict()["state"].items():
+        named |= {f"optimizer/{index}/{key}": value for key, value in values.items() if torch.is_tensor(value)}
+    return {name: value.contiguous().clone() for name, value in named.items()}
+
+
+def _scalars(optimizer: torch.optim.Optimizer) -> dict[str, dict[str, Any]]:
+    """What an optimizer keeps for a parameter besides tensors (SGD without momentum keeps a None)."""
+    state = optimizer.state_dict()["state"]
+    return {
+        str(index): {key: value for key, value in values.items() if not torch.is_tensor(value)}
+        for index, values in state.items()
+    }
+
+
+def _load_optimizer(
+    optimizer: torch.optim.Optimizer, scalars: dict[str, dict[str, Any]], tensors: dict[str, Tensor]
+) -> None:
+    state: dict[int, dict[str, Any]] = {int(index): dict(values) for index, values in scalars.items()}
+    for name, value in tensors.items():
+        index, key = name.split("/", 1)
+        state.setdefault(int(index), {})[key] = value
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    start = f"{prefix}/"
+    return {name.removeprefix(start): value for name, value in tensors.items() if name.startswith(start)}
+
+
+def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    try:
+        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        return state, load_file(folder / _TENSORS)
+    except (OSError, ValueError, SafetensorError) as error:
+        raise Refusal(folder, "checkpoint", expected="a whole checkpoint", found=str(error)) from error
+
+
+def _check_same(folder: Path, state: dict[str, Any], run: Run, fingerprint: str) -> None:
+    before, now = _flat(state["configuration"]), _flat(run.model_dump(mode="json"))
+    for key in sorted(before.keys() | now.keys()):
+        if key not in _MAY_CHANGE and before.get(key) != now.get(key):
+            raise Refusal(folder, key, expected=f"{before.get(key)!r} as before", found=repr(now.get(key)))
+    if state["data"] != fingerprint:
+        raise Refusal(folder, "data", expected="the same data as before", found="another fingerprint")
+    if state["threads"] != torch.get_num_threads():
+        found = str(torch.get_num_threads())
+        raise Refusal(folder, "threads", expected=f"{state['threads']} as before", found=found)
+
+
+def _flat(document: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in document.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+    return flat

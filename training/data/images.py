@@ -1,0 +1,96 @@
+"""Arrays of images with class numbers, from the MNIST family's IDX files or a NumPy archive → a split data set."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from clipmax import idx
+from clipmax.inputs import ImageInput
+from clipmax.refusal import Refusal
+from training.config import IdxSource, NpzSource
+from training.data.dataset import Column, Dataset, Split, check_labels, check_pixels, hold_out, read_checked
+
+INPUT_NAME = "image"
+_NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+
+
+def read_idx(source: IdxSource) -> Dataset:
+    """The four files of the MNIST family. Raises Refusal for whatever cannot be used."""
+    paths = (source.train_images, source.train_labels, source.test_images, source.test_labels)
+    files = {path.name: read_checked(path, source.sha256) for path in paths}
+    arrays = [(path, idx.read(path)) for path in paths]
+    return _dataset(source, files, *arrays)
+
+
+def read_npz(source: NpzSource) -> Dataset:
+    """One archive with x_train, y_train, x_test, y_test. Raises Refusal for whatever cannot be used."""
+    files = {source.file.name: read_checked(source.file, source.sha256)}
+    try:
+        with np.load(source.file, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in _NPZ_ARRAYS}
+    except KeyError as error:
+        found = f"no {error.args[0]!r}" if error.args else "one is missing"
+        raise Refusal(source.file, "arrays", expected=", ".join(_NPZ_ARRAYS), found=found) from error
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise Refusal(source.file, "file", expected="a NumPy archive without objects", found=str(error)) from error
+    return _dataset(source, files, *((source.file, arrays[name]) for name in _NPZ_ARRAYS))
+
+
+def _dataset(
+    source: IdxSource | NpzSource,
+    files: Mapping[str, str],
+    train_images: tuple[Path, Column],
+    train_labels: tuple[Path, Column],
+    test_images: tuple[Path, Column],
+    test_labels: tuple[Path, Column],
+) -> Dataset:
+    words = source.labels or _numbers(*train_labels)
+    learn = _split(train_images, train_labels, words)
+    test = _split(test_images, test_labels, words)
+    shape = learn.columns[INPUT_NAME].shape[1:]
+    if test.columns[INPUT_NAME].shape[1:] != shape:
+        found = str(list(test.columns[INPUT_NAME].shape[1:]))
+        raise Refusal(test_images[0], "shape", expected=f"{list(shape)} as in training", found=found)
+    kept, aside = hold_out(learn.labels, source.validation, source.split_seed, where=train_labels[0])
+    return Dataset(
+        inputs=(_schema(learn.columns[INPUT_NAME]),),
+        labels=words,
+        train=learn.take(kept),
+        validation=learn.take(aside),
+        test=test,
+        files=files,
+    )
+
+
+def _numbers(path: Path, labels: Column) -> tuple[str, ...]:
+    """0, 1, … up to the largest label: the words where the configuration gives none."""
+    if labels.ndim != 1 or labels.dtype.kind not in "ui" or not len(labels):
+        found = f"{labels.dtype} {list(labels.shape)}"
+        raise Refusal(path, "labels", expected="a list of class numbers", found=found)
+    return tuple(str(number) for number in range(int(labels.max()) + 1))
+
+
+def _split(images: tuple[Path, Column], labels: tuple[Path, Column], words: tuple[str, ...]) -> Split:
+    check_pixels(images[1], where=images[0])
+    if labels[1].shape != (len(images[1]),):
+        expected = f"{len(images[1])} labels, one an image"
+        raise Refusal(labels[0], "labels", expected=expected, found=str(list(labels[1].shape)))
+    return Split({INPUT_NAME: _compact(images[1])}, check_labels(labels[1], words, where=labels[0]))
+
+
+def _schema(images: Column) -> ImageInput:
+    """Bytes range over 0..255; numbers of another type over what the training files hold."""
+    if images.dtype == np.uint8:
+        return ImageInput(name=INPUT_NAME, shape=images.shape[1:])
+    return ImageInput(
+        name=INPUT_NAME, shape=images.shape[1:], minimum=float(images.min()), maximum=float(images.max())
+    )
+
+
+def _compact(images: Column) -> Column:
+    """uint8 as it is, everything else as the float32 that the graph takes."""
+    return images if images.dtype == np.uint8 else images.astype(np.float32)

@@ -1,0 +1,253 @@
+"""A trained classifier → an artifact, once torch and onnxruntime agree. The only writer of artifacts."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import logging
+import os
+import subprocess
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as library_version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import torch
+
+from clipmax import manifest as manifest_module
+from clipmax.inputs import Input, Tensor, tensors
+from clipmax.manifest import MANIFEST_FILE, MODEL_FILE, Metrics
+from clipmax.refusal import Refusal
+from clipmax.repository import Repository
+from training.config import Run
+from training.data.dataset import Dataset
+from training.loop import Progress
+from training.model import Calibrated
+
+OPSET = 20
+TOLERANCE = 1e-5
+PARITY_BATCHES = (1, 7, 256)
+_GOLDEN_ROWS = 16
+_LIBRARIES = ("numpy", "onnx", "onnxscript", "onnxruntime", "torch")
+
+# onnxruntime reports usage over the network by default; the switch must be set before its first import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime  # noqa: E402  # see above
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What a run has ended with, ready to become an artifact."""
+
+    run: Run
+    dataset: Dataset
+    fingerprint: str
+    progress: Progress
+    model: Calibrated
+    metrics: Metrics
+
+
+def publish(finished: Finished) -> Path:
+    """Export, check parity, write the manifest and make the next version visible; returns its folder.
+
+    Raises:
+        Refusal: a weight that is not finite, or torch and onnxruntime disagree. Nothing becomes visible then.
+    """
+    finished.model.eval()
+    _check_weights(finished.model)
+    model = to_onnx(finished.model, finished.dataset)
+    golden = _golden(finished)
+    check_parity(model, finished.model, finished.dataset)
+
+    def write(folder: Path, version: int) -> None:
+        (folder / MODEL_FILE).write_bytes(model)
+        document = _document(finished, version, golden, {MODEL_FILE: model})
+        (folder / MANIFEST_FILE).write_bytes(manifest_module.dump(manifest_module.seal(document)))
+
+    return Repository(finished.run.models).publish(finished.run.name, write)
+
+
+def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
+    """One self-contained ONNX file: standard operators only, the batch axis free, no external data."""
+    example = tuple(_column_tensor(schema, dataset, slice(0, 2)) for schema in dataset.inputs)
+    batch = torch.export.Dim("batch", min=1)
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, unused here, is missing
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter warns about its own deprecated internals
+        program = torch.onnx.export(
+            model,
+            example,
+            input_names=[schema.name for schema in dataset.inputs],
+            output_names=["logits", "probabilities"],
+            opset_version=OPSET,
+            dynamic_shapes=(tuple({0: batch} for _ in example),),  # nested: `forward` takes *columns
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+    assert program is not None  # noqa: S101  # dynamo=True always returns a program
+    buffer = io.BytesIO()
+    program.save(buffer)
+    return _checked(buffer.getvalue())
+
+
+def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float:
+    """Compare onnxruntime's probabilities with torch's, on test rows and on black, white and noisy input.
+
+    Returns:
+        The largest difference found.
+
+    Raises:
+        Refusal: a difference above 1e-5, another most probable class, or a result that is not finite.
+    """
+    session = _session(model)
+    worst = 0.0
+    for batch in PARITY_BATCHES:
+        for name, columns in _parity_inputs(dataset, batch):
+            found = session.run(["probabilities"], columns)[0]
+            expected = _torch_probabilities(reference, [columns[schema.name] for schema in dataset.inputs])
+            worst = max(worst, _compare(expected, found, f"{name}, batch {batch}"))
+    return worst
+
+
+def _compare(expected: Tensor, found: Tensor, what: str) -> float:
+    if not np.isfinite(found).all():
+        raise Refusal(MODEL_FILE, f"parity on {what}", expected="finite probabilities", found="NaN or infinity")
+    difference = float(np.abs(expected - found).max())
+    if difference > TOLERANCE:
+        raise Refusal(MODEL_FILE, f"parity on {what}", expected=f"at most {TOLERANCE}", found=f"{difference:.3g}")
+    close_call = np.sort(expected, axis=1)[:, -1] - np.sort(expected, axis=1)[:, -2] <= 2 * TOLERANCE
+    if not (close_call | (expected.argmax(axis=1) == found.argmax(axis=1))).all():
+        raise Refusal(MODEL_FILE, f"parity on {what}", expected="the same classes", found="another one")
+    return difference
+
+
+def _parity_inputs(dataset: Dataset, batch: int) -> list[tuple[str, dict[str, Tensor]]]:
+    rows = np.arange(batch) % len(dataset.test)
+    generator = np.random.default_rng(batch)
+    kinds: dict[str, dict[str, Tensor]] = {"test rows": {}, "lowest": {}, "highest": {}, "beyond": {}, "noise": {}}
+    for schema in dataset.inputs:
+        shape = (batch, *schema.shape)
+        kinds["test rows"][schema.name] = dataset.test.columns[schema.name][rows].astype(np.float32)
+        kinds["lowest"][schema.name] = np.full(shape, schema.minimum, dtype=np.float32)
+        kinds["highest"][schema.name] = np.full(shape, schema.maximum, dtype=np.float32)
+        kinds["beyond"][schema.name] = generator.choice(np.array([-3e38, 3e38], dtype=np.float32), shape)
+        kinds["noise"][schema.name] = generator.uniform(schema.minimum, schema.maximum, shape).astype(np.float32)
+    return list(kinds.items())
+
+
+def _golden(finished: Finished) -> list[dict[str, Any]]:
+    """The first test row of every class (at most sixteen rows), then the lowest and the highest input."""
+    dataset = finished.dataset
+    _, first = np.unique(dataset.test.labels, return_index=True)
+    (schema,) = dataset.inputs
+    column = dataset.test.columns[schema.name][np.sort(first)[:_GOLDEN_ROWS]]
+    instances = [row.tolist() for row in column.reshape(len(column), -1)]
+    instances += [[schema.minimum] * schema.size, [schema.maximum] * schema.size]
+    columns = tensors(dataset.inputs, instances)
+    probabilities = _torch_probabilities(finished.model, [columns[schema.name]])
+    return [
+        {"instance": instance, "probabilities": row.tolist()}
+        for instance, row in zip(instances, probabilities, strict=True)
+    ]
+
+
+def _document(
+    finished: Finished, version: int, golden: Sequence[Mapping[str, Any]], files: Mapping[str, bytes]
+) -> dict[str, Any]:
+    run, dataset, progress = finished.run, finished.dataset, finished.progress
+    return {
+        "format_version": manifest_module.FORMAT_VERSION,
+        "name": run.name,
+        "version": version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "task": "classification",
+        "inputs": [schema.model_dump(mode="json") for schema in dataset.inputs],
+        "outputs": ["logits", "probabilities"],
+        "labels": list(dataset.labels),
+        "label_metadata": {},
+        "temperature": float(finished.model.temperature),
+        "metrics": finished.metrics.model_dump(mode="json"),
+        "data": {
+            "fingerprint": finished.fingerprint,
+            "files": dict(dataset.files),
+            "rows": {name: len(split) for name, split in dataset.splits.items()},
+        },
+        "training": {
+            "seed": run.seed,
+            "epochs": len(progress.epochs),
+            "best_epoch": progress.best_epoch,
+            "configuration": _portable(run),
+            "git_commit": _git_commit(),
+        },
+        "libraries": {name: library_version(name) for name in _LIBRARIES},
+        "files": {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in files.items()
+        },
+        "golden": list(golden),
+    }
+
+
+def _portable(run: Run) -> dict[str, Any]:
+    """The configuration without folders of this machine: data files by name, outputs left out."""
+    configuration = run.model_dump(mode="json", exclude={"models", "runs"})
+    for key, value in run.data:
+        if isinstance(value, Path):
+            configuration["data"][key] = value.name
+    return configuration
+
+
+def _git_commit() -> str | None:
+    """The commit of the working directory, None outside a repository or without git."""
+    try:
+        result = subprocess.run(
+            ["git", "rev-parse", "HEAD"],  # noqa: S607  # whichever git the user has
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except OSError:
+        return None
+    return result.stdout.strip() or None
+
+
+def _check_weights(model: Calibrated) -> None:
+    for name, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise Refusal("export", name, expected="finite weights", found="NaN or infinity")
+
+
+def _checked(content: bytes) -> bytes:
+    """The graph, if it is valid and uses standard operators only."""
+    graph = onnx.load_from_string(content)
+    onnx.checker.check_model(graph, full_check=True)
+    foreign = sorted({node.domain for node in graph.graph.node} - {"", "ai.onnx"})
+    if foreign or graph.functions:
+        raise Refusal(MODEL_FILE, "operators", expected="standard ONNX", found=", ".join(foreign) or "functions")
+    return content
+
+
+def _session(model: bytes) -> onnxruntime.InferenceSession:
+    """One thread: torch's pool is alive in this process, and two spinning pools on few cores cost far more."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def _torch_probabilities(model: Calibrated, columns: Sequence[Tensor]) -> npt.NDArray[np.float32]:
+    with torch.no_grad():
+        _, probabilities = model(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
+    result: npt.NDArray[np.float32] = probabilities.numpy()
+    return result
+
+
+def _column_tensor(schema: Input, dataset: Dataset, rows: slice) -> torch.Tensor:
+    return torch.from_numpy(dataset.test.columns[schema.name][rows].astype(schema.dtype))

@@ -1,0 +1,234 @@
+"""The training step in one view, and what surrounds it: epochs, validation, the best weights."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from clipmax.refusal import Refusal
+from training import clipping, config, losses, metrics, optimizers
+from training.data.dataset import Dataset, Split
+from training.features import augmentation
+from training.model import Classifier
+from training.runtime import derive_seed
+
+_EVALUATION_ROWS = 4096
+_TRAIN_SAMPLE_ROWS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class StepFigures:
+    """What one step measured: 0-d tensors, so that reading them can wait until the epoch's end."""
+
+    loss: Tensor
+    norm: Tensor
+    largest: Tensor
+    fired: Tensor
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EpochFigures:
+    """One line of the epoch table. Norms are global L2 norms of the gradient before clipping."""
+
+    epoch: int
+    loss: float
+    train_accuracy: float
+    validation_accuracy: float
+    validation_log_loss: float
+    grad_norm_median: float
+    grad_norm_max: float
+    grad_largest: float
+    clipped_share: float
+    skipped_steps: int
+    samples_per_second: float
+
+    def line(self) -> str:
+        return (
+            f"epoch {self.epoch:3d}  loss {self.loss:.4f}  train {self.train_accuracy:.4f}  "
+            f"validation {self.validation_accuracy:.4f} (log loss {self.validation_log_loss:.4f})  "
+            f"grad norm {self.grad_norm_median:.3g} (max {self.grad_norm_max:.3g})  "
+            f"clipped {self.clipped_share:.1%}  {self.samples_per_second:,.0f} rows/s"
+            + (f"  skipped {self.skipped_steps} steps" if self.skipped_steps else "")
+        )
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is: all that a checkpoint must hold for the rest to come out bit for bit the same."""
+
+    model: Classifier
+    optimizer: torch.optim.Optimizer
+    norms: clipping.NormHistory
+    epochs: list[EpochFigures] = field(default_factory=list)
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+
+
+class NonFiniteError(Exception):
+    """The loss or a gradient is NaN or infinite; says in which step, which tensor, and its norm."""
+
+
+def train_step(
+    progress: Progress, run: config.Run, columns: Sequence[Tensor], labels: Tensor, *, step: int
+) -> StepFigures:
+    """Forward, backward, clip, step: in this order. Clipping after `step` would change nothing any more.
+
+    Args:
+        columns: one tensor an input, [N, …].
+        labels: int64 [N].
+        step: counted from 0 over the whole run, for the message.
+
+    Raises:
+        NonFiniteError: before the weights are touched.
+    """
+    logits = progress.model(*columns)
+    loss = losses.LOSSES[run.loss.name](logits, labels)
+    progress.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+    clipped = clipping.RULES[run.clipping.rule](list(progress.model.parameters()), run.clipping.limit, progress.norms)
+    _check_finite(progress.model, loss, clipped.norm, step)
+    progress.optimizer.step()
+    return StepFigures(loss.detach(), clipped.norm, clipped.largest, clipped.fired)
+
+
+def fit(
+    progress: Progress,
+    run: config.Run,
+    dataset: Dataset,
+    *,
+    on_step: Callable[[], None] = lambda: None,
+    on_epoch: Callable[[Progress], None] = lambda _: None,
+) -> None:
+    """Train from where `progress` stands to the last epoch.
+
+    Raises:
+        Refusal: a configuration that cannot work on this data; a non-finite step when `on_non_finite` is "stop".
+    """
+    steps = steps_per_epoch(run, dataset)
+    columns = [torch.from_numpy(dataset.train.columns[schema.name]) for schema in dataset.inputs]
+    labels = torch.from_numpy(dataset.train.labels)
+    for epoch in range(len(progress.epochs), run.fit.epochs):
+        started = time.perf_counter()
+        figures, skipped = _train_epoch(progress, run, columns, labels, epoch, steps, on_step)
+        rate = steps * run.fit.batch_size / (time.perf_counter() - started)
+        progress.epochs.append(_summarize(progress.model, dataset, figures, epoch, skipped, rate))
+        _keep_best(progress, run.fit.keep)
+        on_epoch(progress)
+
+
+def steps_per_epoch(run: config.Run, dataset: Dataset) -> int:
+    """Whole batches in the training split.
+
+    Raises:
+        Refusal: the batch is larger than the data.
+    """
+    rows, batch = len(dataset.train), run.fit.batch_size
+    if batch > rows:
+        raise Refusal("configuration", "fit.batch_size", expected=f"at most the {rows} training rows", found=str(batch))
+    return rows // batch
+
+
+def logits_of(model: Classifier, dataset: Dataset, split: Split) -> npt.NDArray[np.float32]:
+    """Logits of every row of a split, float32 [rows, K], in evaluation mode and in chunks of bounded memory."""
+    model.eval()
+    chunks = []
+    with torch.no_grad():
+        for start in range(0, len(split), _EVALUATION_ROWS):
+            rows = slice(start, start + _EVALUATION_ROWS)
+            chunks.append(model(*(torch.from_numpy(split.columns[schema.name][rows]) for schema in dataset.inputs)))
+    return torch.cat(chunks).numpy()
+
+
+def _train_epoch(
+    progress: Progress,
+    run: config.Run,
+    columns: Sequence[Tensor],
+    labels: Tensor,
+    epoch: int,
+    steps: int,
+    on_step: Callable[[], None],
+) -> tuple[list[StepFigures], int]:
+    """All steps of one epoch; its randomness depends on seed and epoch alone, so a resumed run repeats it."""
+    torch.manual_seed(derive_seed(run.seed, epoch, 0))
+    generator = torch.Generator().manual_seed(derive_seed(run.seed, epoch, 1))
+    progress.model.train()
+    figures, skipped = [], 0
+    for index, rows in enumerate(_batches(len(labels), run.fit.batch_size, steps, generator)):
+        step = epoch * steps + index
+        rate = learning_rate(run, step / (steps * run.fit.epochs))
+        optimizers.set_learning_rate(progress.optimizer, rate)
+        batch = [_augmented(column[rows], run.images.augmentation, generator) for column in columns]
+        try:
+            figures.append(train_step(progress, run, batch, labels[rows], step=step))
+        except NonFiniteError as error:
+            if run.clipping.on_non_finite == "stop":
+                raise Refusal("training", f"step {step}", expected="finite numbers", found=str(error)) from error
+            skipped += 1
+        on_step()
+    return figures, skipped
+
+
+def learning_rate(run: config.Run, progress: float) -> float:
+    """The rate at a share 0..1 of the run."""
+    return run.optimizer.learning_rate * optimizers.SCHEDULES[run.schedule.name](progress, run.schedule.warmup)
+
+
+def _batches(rows: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    order = torch.randperm(rows, generator=generator)
+    for step in range(steps):
+        yield order[step * size : (step + 1) * size]
+
+
+def _augmented(images: Tensor, settings: config.Augmentation, generator: torch.Generator) -> Tensor:
+    return augmentation.augment(images, settings, generator) if augmentation.is_active(settings) else images
+
+
+def _check_finite(model: Classifier, loss: Tensor, norm: Tensor, step: int) -> None:
+    if not math.isfinite(loss.item()):
+        raise NonFiniteError(f"loss {loss.item()} in step {step}")
+    if not math.isfinite(norm.item()):
+        raise NonFiniteError(f"{clipping.non_finite(model.named_parameters())} in step {step}")
+
+
+def _summarize(
+    model: Classifier, dataset: Dataset, figures: list[StepFigures], epoch: int, skipped: int, rate: float
+) -> EpochFigures:
+    if not figures:
+        raise Refusal("training", f"epoch {epoch + 1}", expected="a step with finite numbers", found="none")
+    norms = torch.stack([figure.norm for figure in figures])
+    logits = logits_of(model, dataset, dataset.validation)
+    sample = dataset.train.take(np.arange(min(len(dataset.train), _TRAIN_SAMPLE_ROWS)))
+    return EpochFigures(
+        epoch=epoch + 1,
+        loss=float(torch.stack([figure.loss for figure in figures]).mean()),
+        train_accuracy=metrics.accuracy(logits_of(model, dataset, sample), sample.labels),
+        validation_accuracy=metrics.accuracy(logits, dataset.validation.labels),
+        validation_log_loss=metrics.log_loss(logits, dataset.validation.labels),
+        grad_norm_median=float(norms.median()),
+        grad_norm_max=float(norms.max()),
+        grad_largest=float(torch.stack([figure.largest for figure in figures]).max()),
+        clipped_share=float(torch.stack([figure.fired for figure in figures]).float().mean()),
+        skipped_steps=skipped,
+        samples_per_second=rate,
+    )
+
+
+def _keep_best(progress: Progress, keep: str) -> None:
+    """Copy the weights when the newest epoch is the best so far by the chosen figure."""
+    last = progress.epochs[-1]
+    best = progress.epochs[progress.best_epoch - 1] if progress.best_epoch else None
+    better = {
+        "last": True,
+        "accuracy": best is None or last.validation_accuracy > best.validation_accuracy,
+        "log_loss": best is None or last.validation_log_loss < best.validation_log_loss,
+    }[keep]
+    if better:
+        progress.best_epoch = last.epoch
+        progress.best_weights = {name: value.clone() for name, value in progress.model.state_dict().items()}
