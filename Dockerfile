@@ -23,6 +23,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM build AS build-training
 ARG PIP_EXTRA_INDEX_URL=
+# hadolint ignore=DL3013 # PIP_CONSTRAINT pins every version
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/clipmax/bin/python install '.[training]'
 

@@ -55,7 +55,8 @@ class Prediction:
     """What the model says about one row.
 
     `top` holds the likeliest labels, likeliest first; `probabilities` and `logits` every label's value, in the
-    model's order, where they were asked for. `out_of_range` says that the graph clipped a value of the row.
+    model's order, where they were asked for. `out_of_range` says that the graph clipped a value of the row,
+    `provider` which execution provider ran: cpu, cuda or tensorrt.
     """
 
     label: str
@@ -66,6 +67,7 @@ class Prediction:
     out_of_range: bool
     model: str
     version: int
+    provider: str
     request_id: str
 
 
@@ -382,7 +384,8 @@ def _prediction(row: Mapping[str, Any], answer: Mapping[str, Any]) -> Prediction
         logits=row.get("logits"),
         out_of_range=row["out_of_range"],
         model=answer["model"],
-        version=int(answer["version"]),
+        version=answer["version"],
+        provider=answer["provider"],
         request_id=answer["request_id"],
     )
 

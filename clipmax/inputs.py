@@ -2,37 +2,74 @@
 
 Training, service and the golden examples go through the same functions, so the three cannot drift apart.
 Each kind of input is one class: its fields are the schema in the manifest, its methods the conversion.
+The two look-ups that stand before a graph, because graphs hold words badly, are `category_codes` and `code_points`.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import unicodedata
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from functools import cached_property
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from clipmax import images
 from clipmax.problems import Problem
 
 Tensor = npt.NDArray[Any]
+Flags = npt.NDArray[np.bool_]
+UNKNOWN_CODE, MISSING_CODE, FIRST_WORD_CODE = 0, 1, 2
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
-class ImageInput(BaseModel):
+def _printable(name: str) -> str:
+    if any(unicodedata.category(character) in {"Cc", "Cs"} for character in name):
+        raise ValueError("a name without control characters")
+    return name
+
+
+Name = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_printable)]
+"""Of an input: a column's name as the data has it, which is the graph's input name too."""
+
+
+class _Input(BaseModel):
+    """What all kinds share.
+
+    A kind says how its JSON values become a tensor (`tensor`) and which rows of a tensor deserve a remark in the
+    answer: `out_of_range` (the graph will clip), `unknown` (a word that training never saw), `truncated` (a text
+    that the graph will cut).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
+
+    name: Name
+
+    def out_of_range(self, tensor: Tensor) -> Flags:
+        """Rows with a value that the graph will clip: bool [N]."""
+        return np.zeros(len(tensor), dtype=np.bool_)
+
+    def unknown(self, tensor: Tensor) -> Flags:
+        """Rows with a word that training never saw: bool [N]."""
+        return np.zeros(len(tensor), dtype=np.bool_)
+
+    def truncated(self, tensor: Tensor) -> Flags:
+        """Rows with a text longer than the graph reads: bool [N]."""
+        return np.zeros(len(tensor), dtype=np.bool_)
+
+
+class ImageInput(_Input):
     """Pixels of a fixed size, 0..255, as nested rows, as one flat row, or as an encoded PNG or JPEG.
 
     The graph takes float32 [N, height, width] (gray) or [N, height, width, 3] (rgb), clips to
     `minimum`..`maximum` and scales by itself.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
     kind: Literal["image"] = "image"
-    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
     dtype: Literal["float32"] = "float32"
     shape: tuple[int, ...] = Field(description="height, width for gray; height, width, 3 for rgb")
     minimum: float = 0.0
@@ -65,8 +102,7 @@ class ImageInput(BaseModel):
         ]
         return np.stack(rows).astype(np.float32).reshape(len(rows), *self.shape)
 
-    def out_of_range(self, tensor: Tensor) -> npt.NDArray[np.bool_]:
-        """Which rows hold a value that the graph will clip: bool [N]."""
+    def out_of_range(self, tensor: Tensor) -> Flags:
         flat = tensor.reshape(len(tensor), -1)
         return np.asarray((flat.min(axis=1) < self.minimum) | (flat.max(axis=1) > self.maximum))
 
@@ -96,30 +132,153 @@ class ImageInput(BaseModel):
         return pixels.reshape(-1).astype(np.float64)
 
 
-Input = ImageInput
-"""Any kind of input; grows into a union told apart by `kind`."""
+class NumberInput(_Input):
+    """A number of a table row. The graph takes float32 [N, 1], NaN where the value is missing (JSON null).
+
+    float32 holds seven digits, too few for a time in seconds. Such a column has an `origin`, subtracted in float64
+    before the cast; everywhere else it is 0.
+    """
+
+    kind: Literal["number"] = "number"
+    dtype: Literal["float32"] = "float32"
+    shape: tuple[Literal[1]] = (1,)
+    minimum: float = Field(description="the smallest value of the training split; the graph clips to it")
+    maximum: float
+    origin: float = Field(default=0.0, description="subtracted in float64 before the value becomes float32")
+
+    def tensor(self, values: Sequence[object], pointers: Sequence[str]) -> Tensor:
+        """JSON numbers or null → float32 [N, 1], less the origin. Raises Problem TYPE or NUMBER_RANGE."""
+        numbers = [
+            np.nan if value is None else _float32(value, pointer)
+            for value, pointer in zip(values, pointers, strict=True)
+        ]
+        return self.cast(np.array(numbers, dtype=np.float64))
+
+    def cast(self, numbers: Tensor) -> Tensor:
+        """float64 [N] as the data has them → float32 [N, 1] as the graph takes them."""
+        shifted = np.clip(numbers - self.origin, -_FLOAT32_MAX, _FLOAT32_MAX)
+        return shifted.astype(np.float32).reshape(-1, 1)
+
+    def out_of_range(self, tensor: Tensor) -> Flags:
+        """A missing value is not out of range: comparisons with NaN are false."""
+        low, high = self.cast(np.array([self.minimum, self.maximum]))[:, 0]
+        return np.asarray((tensor[:, 0] < low) | (tensor[:, 0] > high))
+
+
+class CategoryInput(_Input):
+    """A word of a table row. The graph takes its code as int32 [N, 1]; see `category_codes`."""
+
+    kind: Literal["category"] = "category"
+    dtype: Literal["int32"] = "int32"
+    shape: tuple[Literal[1]] = (1,)
+    categories: tuple[str, ...] = Field(description="the words of the training split; the first has code 2")
+
+    @cached_property
+    def codes(self) -> Mapping[str, int]:
+        """Word → code."""
+        return {word: code for code, word in enumerate(self.categories, start=FIRST_WORD_CODE)}
+
+    def tensor(self, values: Sequence[object], pointers: Sequence[str]) -> Tensor:
+        """JSON strings or null → int32 [N, 1]. Raises Problem TYPE."""
+        words = [
+            value if value is None else _string(value, pointer) for value, pointer in zip(values, pointers, strict=True)
+        ]
+        return category_codes(words, self.codes)
+
+    def unknown(self, tensor: Tensor) -> Flags:
+        return np.asarray(tensor[:, 0] == UNKNOWN_CODE)
+
+
+class TextInput(_Input):
+    """A text. The graph takes its code points as int32 [N, L], zero padded; see `code_points`."""
+
+    kind: Literal["text"] = "text"
+    dtype: Literal["int32"] = "int32"
+    shape: tuple[Literal[-1]] = (-1,)
+    max_length: int = Field(ge=1, description="code points that the graph reads; the rest of a text is cut")
+
+    def tensor(self, values: Sequence[object], pointers: Sequence[str]) -> Tensor:
+        """JSON strings → int32 [N, L]. Raises Problem TYPE."""
+        texts = [_string(value, pointer) for value, pointer in zip(values, pointers, strict=True)]
+        return code_points(texts, self.max_length)
+
+    def truncated(self, tensor: Tensor) -> Flags:
+        """`code_points` keeps one code point more than the graph reads, so that the cut can be seen."""
+        if tensor.shape[1] <= self.max_length:
+            return np.zeros(len(tensor), dtype=np.bool_)
+        return np.asarray(tensor[:, self.max_length] != 0)
+
+
+Input = Annotated[ImageInput | NumberInput | CategoryInput | TextInput, Field(discriminator="kind")]
+"""Any kind of input, told apart by `kind`."""
+
+
+def category_codes(words: Sequence[str | None], codes: Mapping[str, int]) -> Tensor:
+    """Words → int32 [N, 1]: 0 for a word not in `codes`, 1 for None (missing), else its code.
+
+    Code points are compared exactly: nothing is trimmed, folded or normalized, in training or in service.
+    """
+    found = [MISSING_CODE if word is None else codes.get(word, UNKNOWN_CODE) for word in words]
+    return np.array(found, dtype=np.int32).reshape(-1, 1)
+
+
+def code_points(texts: Sequence[str], max_length: int) -> Tensor:
+    """Texts → int32 [N, L] of code points, zero padded, L the longest of them but at most `max_length` + 1.
+
+    Any `str` passes, NUL and lone surrogates included; the graph decides what they mean.
+    """
+    width = max(1, min(max(map(len, texts)), max_length + 1))
+    return np.array(texts, dtype=f"<U{width}").view("<i4").reshape(len(texts), width)
 
 
 def tensors(inputs: Sequence[Input], instances: Sequence[object], *, pointer: str = "/instances") -> dict[str, Tensor]:
     """The instances of a V1 request → one tensor an input, by name.
 
-    With one input an instance may be the bare value; with any number it may be an object of values by name.
+    An instance is an object of values by input name, in which a number or category may be absent (missing), or an
+    array of values in the schema's order, or, where the model has one input, the bare value.
 
     Raises:
-        Problem: EMPTY_BATCH for no instances; TYPE, FIELD_MISSING, UNKNOWN_FIELD and what `tensor` raises.
+        Problem: EMPTY_BATCH for no instances; TYPE, INPUT_SHAPE, FIELD_MISSING, UNKNOWN_FIELD and what the inputs'
+            `tensor` raises, each with the pointer to its place.
     """
     if not instances:
         raise Problem("EMPTY_BATCH", "at least one row is needed", pointer=pointer)
-    (only,) = inputs
-    values, pointers = [], []
-    for row, instance in enumerate(instances):
-        here = f"{pointer}/{row}"
-        named = isinstance(instance, dict) and only.name in instance
-        if named and len(instance) > 1:  # type: ignore[arg-type]  # `named` implies a dict
-            raise Problem("UNKNOWN_FIELD", f"the model has the one input {only.name}", pointer=here)
-        values.append(instance[only.name] if named else instance)  # type: ignore[index]  # as above
-        pointers.append(f"{here}/{only.name}" if named else here)
-    return {only.name: only.tensor(values, pointers)}
+    rows = [_values(inputs, instance, f"{pointer}/{row}") for row, instance in enumerate(instances)]
+    return {
+        schema.name: schema.tensor([row[index][0] for row in rows], [row[index][1] for row in rows])
+        for index, schema in enumerate(inputs)
+    }
+
+
+def _values(inputs: Sequence[Input], instance: object, pointer: str) -> list[tuple[object, str]]:
+    """One instance as (value, pointer) in the schema's order."""
+    if len(inputs) == 1 and not (isinstance(instance, dict) and inputs[0].name in instance):
+        return [(instance, pointer)]
+    if isinstance(instance, dict):
+        return _named_values(inputs, instance, pointer)
+    if not isinstance(instance, list):
+        raise Problem("TYPE", f"a row must be an object or an array, got {_json_type(instance)}", pointer=pointer)
+    if len(instance) != len(inputs):
+        detail = f"the row has {len(instance)} values, the model needs {len(inputs)}"
+        raise Problem("INPUT_SHAPE", detail, pointer=pointer)
+    return [(value, f"{pointer}/{index}") for index, value in enumerate(instance)]
+
+
+def _named_values(inputs: Sequence[Input], instance: Mapping[str, object], pointer: str) -> list[tuple[object, str]]:
+    places = [f"{pointer}/{_escaped(schema.name)}" for schema in inputs]
+    for schema, place in zip(inputs, places, strict=True):
+        if schema.name not in instance and schema.kind in {"image", "text"}:
+            raise Problem("FIELD_MISSING", f"the model needs the input {schema.name}", pointer=place)
+    unknown = len(instance.keys() - {schema.name for schema in inputs})
+    if unknown:
+        detail = f"{unknown} members are not inputs of the model, whose inputs are in its metadata"
+        raise Problem("UNKNOWN_FIELD", detail, pointer=pointer)
+    return [(instance.get(schema.name), place) for schema, place in zip(inputs, places, strict=True)]
+
+
+def _escaped(name: str) -> str:
+    """A JSON pointer token (RFC 6901)."""
+    return name.replace("~", "~0").replace("/", "~1")
 
 
 def _flatten(value: object, shape: tuple[int, ...], numbers: list[float], what: str, pointer: str) -> None:
@@ -146,6 +305,20 @@ def _float32(value: object, pointer: str) -> float:
     return float(value)
 
 
+def _string(value: object, pointer: str) -> str:
+    if not isinstance(value, str):
+        raise Problem("TYPE", f"expected a string, got {_json_type(value)}", pointer=pointer)
+    return value
+
+
 def _json_type(value: object) -> str:
-    names = {bool: "a boolean", str: "a string", list: "an array", dict: "an object", type(None): "null"}
+    names = {
+        int: "a number",
+        float: "a number",
+        bool: "a boolean",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+        type(None): "null",
+    }
     return names.get(type(value), "something else")

@@ -191,7 +191,7 @@ def parse(content: bytes, *, where: str | Path) -> Manifest:
     """
     try:
         document = json.loads(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Refusal(where, "document", expected="JSON in UTF-8", found="something else") from error
     if not isinstance(document, dict):
         raise Refusal(where, "document", expected="a JSON object", found=type(document).__name__)
@@ -223,7 +223,10 @@ def _check_seal(document: dict[str, Any], where: str | Path) -> None:
     found = document.get("seal")
     if not isinstance(found, dict):
         raise Refusal(where, "seal", expected="an object", found=type(found).__name__)
-    actual = _seal_of(document)
+    try:
+        actual = _seal_of(document)
+    except (ValueError, RecursionError) as error:  # a lone surrogate, or nested too deeply
+        raise Refusal(where, "document", expected="text that UTF-8 can hold", found="something else") from error
     for member in ("labels", "golden"):
         if found.get(member) != actual[member]:
             raise Refusal(where, member, expected=f"{found.get(member)} entries", found=f"{actual[member]}")

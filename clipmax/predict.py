@@ -71,23 +71,29 @@ def line(row: int, prediction: Prediction) -> str:
 
 
 def _read_numpy(path: Path) -> Instances:
+    read_array = _read_npz if path.suffix.lower() == ".npz" else _read_npy
     try:
-        loaded = np.load(path, mmap_mode="r", allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return _rows(loaded, path)
-        with loaded:
-            if len(loaded.files) != 1:
-                raise Refusal(path, "arrays", expected="one", found=str(len(loaded.files)))
-            return _rows(loaded[loaded.files[0]], path)
+        array = read_array(path)
     except (ValueError, EOFError, zipfile.BadZipFile) as error:
         raise Refusal(path, "array", expected="a numpy array of numbers", found=str(error)) from error
-
-
-def _rows(array: npt.NDArray[Any], path: Path) -> Instances:
     if array.ndim < 1 or array.dtype.kind not in "iuf":
         found = f"{array.dtype}, {array.ndim} dimensions"
         raise Refusal(path, "array", expected="numbers with rows along the first axis", found=found)
     return array
+
+
+def _read_npy(path: Path) -> npt.NDArray[Any]:
+    """Mapped, so that `--index` and `--limit` read no more than their rows."""
+    array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    return array
+
+
+def _read_npz(path: Path) -> npt.NDArray[Any]:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        if len(arrays.files) != 1:
+            raise Refusal(path, "arrays", expected="one", found=str(len(arrays.files)))
+        array: npt.NDArray[Any] = arrays[arrays.files[0]]
+        return array
 
 
 def _read_json(path: Path) -> Instances:

@@ -20,7 +20,7 @@ from clipmax.manifest import NAME_PATTERN, Manifest
 from clipmax.refusal import Refusal
 
 _VERSION = re.compile(r"^[1-9][0-9]{0,8}$")
-_TEMPORARY_PREFIX = ".publishing-"
+TEMPORARY_PREFIX = ".publishing-"
 
 
 class Repository:
@@ -58,7 +58,7 @@ class Repository:
         parent = self.root / name
         parent.mkdir(parents=True, exist_ok=True)
         with _locked(parent):
-            _remove_leftovers(parent)
+            remove_leftovers(parent)
             version = max(self.versions(name), default=0) + 1
             return write_atomically(self.folder(name, version), lambda folder: write(folder, version))
 
@@ -68,7 +68,7 @@ def write_atomically(target: Path, write: Callable[[Path], None]) -> Path:
 
     Whatever `write` raises removes the temporary folder; a process that is killed leaves it, hidden and unlisted.
     """
-    temporary = target.parent / f"{_TEMPORARY_PREFIX}{target.name}-{secrets.token_hex(4)}"
+    temporary = target.parent / f"{TEMPORARY_PREFIX}{target.name}-{secrets.token_hex(4)}"
     temporary.mkdir(parents=True)
     try:
         write(temporary)
@@ -115,9 +115,9 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """What a killed publisher left. Safe under the lock: a living publisher would hold it."""
-    for entry in folder.glob(f"{_TEMPORARY_PREFIX}*"):
+def remove_leftovers(folder: Path) -> None:
+    """What a killed writer left in a folder. Safe under its lock: a living writer would hold it."""
+    for entry in folder.glob(f"{TEMPORARY_PREFIX}*"):
         shutil.rmtree(entry, ignore_errors=True)
 
 

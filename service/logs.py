@@ -18,11 +18,13 @@ _FIELDS = "clipmax_fields"
 def configure(level: str) -> None:
     """Send everything that this process logs to stderr, one JSON object a line.
 
-    uvicorn's own lines come from WARNING up: its news (started, stopped) is said by ours, with more in it.
+    uvicorn's own lines come from ERROR up: its news (started, stopped) is said by ours, with more in it, and its
+    warnings are one for each malformed request, with which any stranger could fill a disk.
     """
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonLines())
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.getLogger(LOGGER).setLevel(level.upper())
 
 

@@ -1,11 +1,12 @@
 """Save and resume a run: safetensors for tensors, JSON for everything else, never pickle.
 
 A checkpoint is one folder `<runs>/<name>/epoch-<n>`, complete or absent: it is written beside itself, fsynced and
-renamed. The newest replaces the one before.
+renamed. The newest replaces the one before. The caller holds the run's lock.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import shutil
@@ -14,12 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors import torch as safetensors_torch
 from torch import Tensor
 
-from clipmax.refusal import Refusal
-from clipmax.repository import write_atomically
+from clipmax.refusal import Refusal, shorten
+from clipmax.repository import TEMPORARY_PREFIX, remove_leftovers, write_atomically
 from training.config import Run
 from training.loop import EpochFigures, Progress
 
@@ -41,14 +41,17 @@ def save(folder: Path, progress: Progress, run: Run, fingerprint: str) -> Path:
         "optimizer": _scalars(progress.optimizer),
     }
 
+    tensors = safetensors_torch.save(_tensors(progress))
+    text = json.dumps(state)
+
     def write(temporary: Path) -> None:
-        save_file(_tensors(progress), temporary / _TENSORS)
-        (temporary / _STATE).write_text(json.dumps(state), encoding="utf-8")
+        (temporary / _TENSORS).write_bytes(tensors)
+        (temporary / _STATE).write_text(f"{_digest(text, tensors)}\n{text}\n", encoding="utf-8")
 
     write_atomically(target, write)
     for epoch, older in _folders(folder):
         if epoch < len(progress.epochs):
-            shutil.rmtree(older)
+            _discard(older)
     return target
 
 
@@ -76,8 +79,14 @@ def load_newest(folder: Path, progress: Progress, run: Run, fingerprint: str) ->
 
 def remove(folder: Path) -> None:
     """Delete all checkpoints of a run that has become an artifact, or that starts anew."""
-    for _, checkpoint in _folders(folder):
-        shutil.rmtree(checkpoint)
+    remove_leftovers(folder)
+    for _, checkpoint in reversed(_folders(folder)):
+        _discard(checkpoint)
+
+
+def _discard(checkpoint: Path) -> None:
+    """Out of sight by one rename first, so that a kill in the middle leaves no half checkpoint."""
+    shutil.rmtree(checkpoint.rename(checkpoint.with_name(f"{TEMPORARY_PREFIX}old-{checkpoint.name}")))
 
 
 def _folders(folder: Path) -> list[tuple[int, Path]]:
@@ -121,11 +130,21 @@ def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Both files, if they are as they were written: a flipped bit would train on from other weights in silence."""
     try:
-        state = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-        return state, load_file(folder / _TENSORS)
-    except (OSError, ValueError, SafetensorError) as error:
+        written, _, text = (folder / _STATE).read_text(encoding="utf-8").partition("\n")
+        tensors = (folder / _TENSORS).read_bytes()
+    except (OSError, UnicodeDecodeError) as error:
         raise Refusal(folder, "checkpoint", expected="a whole checkpoint", found=str(error)) from error
+    found = _digest(text.removesuffix("\n"), tensors)
+    if found != written:
+        raise Refusal(folder, "sha256", expected=shorten(written), found=found)
+    state: dict[str, Any] = json.loads(text)
+    return state, safetensors_torch.load(tensors)
+
+
+def _digest(text: str, tensors: bytes) -> str:
+    return hashlib.sha256(text.encode() + tensors).hexdigest()
 
 
 def _check_same(folder: Path, state: dict[str, Any], run: Run, fingerprint: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import shlex
 import sys
 from pathlib import Path
 
@@ -33,7 +34,8 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         outcome = run.train(configuration, resume=arguments.resume, say=_say)
     except KeyboardInterrupt:
-        print(f"clipmax: interrupted; go on with: clipmax train {arguments.run} --resume", file=sys.stderr)
+        again = ["clipmax", "train", str(arguments.run), *(f"--set={one}" for one in arguments.overrides), "--resume"]
+        print(f"clipmax: interrupted; go on with: {shlex.join(again)}", file=sys.stderr)
         return INTERRUPTED
     figures = outcome.metrics
     _say(

@@ -226,7 +226,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
 )
 
 DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType(
-    {"none": 1.0, "value": 0.01, "norm": 1.0, "layer": 1.0, "agc": 0.1, "autoclip": 10.0, "zclip": 2.5}
+    {"none": 1.0, "value": 0.01, "norm": 1.0, "layer": 1.0, "agc": 0.01, "autoclip": 10.0, "zclip": 2.5}
 )
 
 

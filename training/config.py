@@ -1,11 +1,14 @@
 """One run = one typed, frozen, checked configuration, read from one TOML file.
 
-Every default is written here and nowhere else. Paths under `[data]` are relative to the TOML file, `models` and
+The defaults here suit images; `training.defaults` puts those of other kinds of input in their place, field by field,
+wherever the file says nothing, and the manifest records what was used. Paths under `[data]` are relative to the TOML file, `models` and
 `runs` to the working directory.
 """
 
 from __future__ import annotations
 
+import difflib
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +17,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from clipmax.manifest import NAME_PATTERN
-from clipmax.refusal import Refusal
+from clipmax.refusal import Refusal, shorten
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -34,7 +37,7 @@ class _Source(_Section):
     split_seed: int = Field(default=0, ge=0)
     """Seed of the split alone, so that runs of different `seed` see the same rows."""
 
-    labels: tuple[str, ...] | None = None
+    labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
     """The words for class 0, 1, …; by default the numbers themselves."""
 
 
@@ -83,6 +86,19 @@ class Images(_Section):
     augmentation: Augmentation = Augmentation()
 
 
+class Rows(_Section):
+    """How the numbers and words of a table row become features."""
+
+    bins: int = Field(default=96, ge=1)
+    """Bins of a number column at most; fewer on few rows."""
+
+    column_width: int = Field(default=32, ge=1)
+    """Features of each number column, and of each column of more than 256 words."""
+
+    blanking: float = Field(default=0.03, ge=0.0, lt=1.0)
+    """Share of the cells that become missing or unknown while training, so that the network knows what that is."""
+
+
 class Model(_Section):
     """The multi-layer perceptron between features and logits."""
 
@@ -93,13 +109,30 @@ class Model(_Section):
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of each hidden layer's outputs that is zeroed while training."""
 
-    initialization: Literal["torch", "he"] = "torch"
-    """`torch`: uniform ± 1/sqrt(fan-in). `he`: normal with variance 2/fan-in, biases 0 (He et al. 2015)."""
+    initialization: Literal["torch", "he", "prior"] = "torch"
+    """`torch`: uniform ± 1/sqrt(fan-in). `he`: normal with variance 2/fan-in, biases 0 (He et al. 2015).
+    `prior`: uniform with deviation 0.8/sqrt(fan-in), the last biases the logarithms of the classes' shares."""
+
+    members: int = Field(default=1, ge=1)
+    """Networks side by side over the same features, each trained on its own order of the rows; the answer is their
+    mean probability, one graph all the same."""
 
 
 class Loss(_Section):
     name: str = "cross_entropy"
     """A name in `training.losses.LOSSES`."""
+
+    smoothing: float = Field(default=0.1, ge=0.0, lt=1.0)
+    """Of `label_smoothing`: share of the target that is spread over all classes."""
+
+    focus: float = Field(default=2.0, ge=0.0)
+    """Of `focal`: the exponent γ on 1 − p; 0 is cross-entropy."""
+
+    norm_temperature: float = Field(default=0.04, gt=0.0)
+    """Of `logit_norm`: the logits' vector gets the length 1 / this."""
+
+    class_weights: Literal["none", "balanced"] = "none"
+    """`balanced`: each class counts the same in the loss, however many rows it has."""
 
 
 class Optimizer(_Section):
@@ -143,6 +176,12 @@ class Fit(_Section):
     keep: Literal["log_loss", "accuracy", "last"] = "log_loss"
     """Which epoch's weights are exported: the best on validation by this figure, or the last."""
 
+    average: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Decay of the moving average of the weights, which is then what is validated and exported; 0 for none."""
+
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many epochs without a better one; by default never."""
+
 
 class Run(_Section):
     """The whole configuration of one run."""
@@ -162,6 +201,7 @@ class Run(_Section):
 
     data: Source
     images: Images = Images()
+    rows: Rows = Rows()
     model: Model = Model()
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
@@ -184,9 +224,11 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Run:
     for override in overrides:
         _apply(document, override)
     try:
-        run = Run.model_validate(document)
+        # By way of JSON, because only there strict typing still takes a list for a tuple and a string for a path;
+        # lax typing would take "3" or true for a number.
+        run = Run.model_validate_json(json.dumps(document, default=str), strict=True)
     except ValidationError as error:
-        raise Refusal.from_validation(path, error) from error
+        raise _refusal(path, error) from error
     _check_names(path, run)
     return _resolve(run, path.resolve().parent)
 
@@ -220,9 +262,37 @@ def _value(text: str) -> Any:
         return text
 
 
+def _refusal(path: Path, error: ValidationError) -> Refusal:
+    """The first finding, under the key as the file spells it, with the nearest known key beside an unknown one."""
+    first = error.errors(include_url=False)[0]
+    keys = [str(part) for part in first["loc"]]
+    if keys[:1] == ["data"] and keys[1:2] in (["idx"], ["npz"]):
+        del keys[1]  # pydantic's name for the branch of the union, no key of the file
+    key = ".".join(keys)
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, _known_keys(Run), n=1)
+        return Refusal(path, key, expected=f"a known key{f' ({near[0]}?)' if near else ''}", found="an unknown one")
+    if first["type"] in {"union_tag_not_found", "union_tag_invalid"}:
+        found = shorten(first["input"].get("source")) if "source" in first["input"] else "nothing"
+        return Refusal(path, "data.source", expected="'idx' or 'npz'", found=found)
+    plain = Refusal.from_validation(path, error)
+    return Refusal(path, key, expected=plain.expected, found=plain.found)
+
+
+def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
+    """All dotted keys, those of a section's own fields after it."""
+    keys: list[str] = []
+    for name, field in section.model_fields.items():
+        keys.append(f"{prefix}{name}")
+        for kind in (IdxSource, NpzSource) if name == "data" else (field.annotation,):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                keys += _known_keys(kind, f"{prefix}{name}.")
+    return keys
+
+
 def _check_names(path: Path, run: Run) -> None:
     """The names that are looked up in tables of other modules; those import torch, so only here and late."""
-    from training.clipping import RULES
+    from training.clipping import RULES, accepts
     from training.losses import LOSSES
     from training.optimizers import OPTIMIZERS, SCHEDULES
 
@@ -234,6 +304,9 @@ def _check_names(path: Path, run: Run) -> None:
     ):
         if name not in table:
             raise Refusal(path, field, expected=f"one of {', '.join(sorted(table))}", found=repr(name))
+    rule, limit = run.clipping.rule, run.clipping.limit
+    if not accepts(rule, limit):
+        raise Refusal(path, "clipping.limit", expected=f"a limit that {rule} can use", found=str(limit))
 
 
 def _resolve(run: Run, folder: Path) -> Run:

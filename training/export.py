@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import logging
 import os
 import subprocess
@@ -27,10 +26,13 @@ from clipmax.refusal import Refusal
 from clipmax.repository import Repository
 from training.config import Run
 from training.data.dataset import Dataset
+from training import probes
+from training.features import columns
 from training.loop import Progress
 from training.model import Calibrated
 
 OPSET = 20
+OUTPUTS = ("logits", "probabilities")
 TOLERANCE = 1e-5
 PARITY_BATCHES = (1, 7, 256)
 _GOLDEN_ROWS = 16
@@ -75,7 +77,7 @@ def publish(finished: Finished) -> Path:
 
 def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
     """One self-contained ONNX file: standard operators only, the batch axis free, no external data."""
-    example = tuple(_column_tensor(schema, dataset, slice(0, 2)) for schema in dataset.inputs)
+    example = tuple(columns.tensors(dataset.inputs, dataset.test, slice(0, 2)))
     batch = torch.export.Dim("batch", min=1)
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, unused here, is missing
     with warnings.catch_warnings():
@@ -83,18 +85,39 @@ def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
         program = torch.onnx.export(
             model,
             example,
-            input_names=[schema.name for schema in dataset.inputs],
-            output_names=["logits", "probabilities"],
+            input_names=[f"input_{place}" for place in range(len(example))],
+            output_names=list(OUTPUTS),
             opset_version=OPSET,
-            dynamic_shapes=(tuple({0: batch} for _ in example),),  # nested: `forward` takes *columns
+            dynamic_shapes=(tuple(_free_axes(schema, batch) for schema in dataset.inputs),),  # nested: *columns
             dynamo=True,
             external_data=False,
             verbose=False,
         )
     assert program is not None  # noqa: S101  # dynamo=True always returns a program
-    buffer = io.BytesIO()
-    program.save(buffer)
-    return _checked(buffer.getvalue())
+    named = _named(program.model_proto, [schema.name for schema in dataset.inputs])
+    return _checked(_without_traces(named))
+
+
+def _free_axes(schema: Input, batch: torch.export.Dim) -> dict[int, Any]:
+    """The batch, and every axis that the schema leaves open: the length of a text."""
+    opened = [axis for axis, size in enumerate(schema.shape, start=1) if size == -1]
+    return {0: batch} | dict.fromkeys(opened, torch.export.Dim.DYNAMIC)
+
+
+def _named(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
+    """The graph with the columns' own names on its inputs, any Unicode; the exporter alone would mangle some.
+
+    Names of values are unique in a graph, so whatever inside it has a column's name gets another.
+    """
+    given = {value.name: name for value, name in zip(model.graph.input, names, strict=True)}
+    taken = {name: f"{name}.inside" for name in names if name not in OUTPUTS}
+    new_names = {**taken, **given}
+    for value in (*model.graph.input, *model.graph.value_info, *model.graph.initializer):
+        value.name = new_names.get(value.name, value.name)
+    for node in model.graph.node:
+        node.input[:] = [new_names.get(name, name) for name in node.input]
+        node.output[:] = [new_names.get(name, name) for name in node.output]
+    return model
 
 
 def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float:
@@ -109,9 +132,9 @@ def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float
     session = _session(model)
     worst = 0.0
     for batch in PARITY_BATCHES:
-        for name, columns in _parity_inputs(dataset, batch):
-            found = session.run(["probabilities"], columns)[0]
-            expected = _torch_probabilities(reference, [columns[schema.name] for schema in dataset.inputs])
+        for name, inputs in probes.columns(dataset, batch):
+            found = session.run(["probabilities"], inputs)[0]
+            expected = _torch_probabilities(reference, [inputs[schema.name] for schema in dataset.inputs])
             worst = max(worst, _compare(expected, found, f"{name}, batch {batch}"))
     return worst
 
@@ -120,7 +143,7 @@ def _compare(expected: Tensor, found: Tensor, what: str) -> float:
     if not np.isfinite(found).all():
         raise Refusal(MODEL_FILE, f"parity on {what}", expected="finite probabilities", found="NaN or infinity")
     difference = float(np.abs(expected - found).max())
-    if difference > TOLERANCE:
+    if not difference <= TOLERANCE:  # so that a NaN of torch's is refused too
         raise Refusal(MODEL_FILE, f"parity on {what}", expected=f"at most {TOLERANCE}", found=f"{difference:.3g}")
     close_call = np.sort(expected, axis=1)[:, -1] - np.sort(expected, axis=1)[:, -2] <= 2 * TOLERANCE
     if not (close_call | (expected.argmax(axis=1) == found.argmax(axis=1))).all():
@@ -128,30 +151,12 @@ def _compare(expected: Tensor, found: Tensor, what: str) -> float:
     return difference
 
 
-def _parity_inputs(dataset: Dataset, batch: int) -> list[tuple[str, dict[str, Tensor]]]:
-    rows = np.arange(batch) % len(dataset.test)
-    generator = np.random.default_rng(batch)
-    kinds: dict[str, dict[str, Tensor]] = {"test rows": {}, "lowest": {}, "highest": {}, "beyond": {}, "noise": {}}
-    for schema in dataset.inputs:
-        shape = (batch, *schema.shape)
-        kinds["test rows"][schema.name] = dataset.test.columns[schema.name][rows].astype(np.float32)
-        kinds["lowest"][schema.name] = np.full(shape, schema.minimum, dtype=np.float32)
-        kinds["highest"][schema.name] = np.full(shape, schema.maximum, dtype=np.float32)
-        kinds["beyond"][schema.name] = generator.choice(np.array([-3e38, 3e38], dtype=np.float32), shape)
-        kinds["noise"][schema.name] = generator.uniform(schema.minimum, schema.maximum, shape).astype(np.float32)
-    return list(kinds.items())
-
-
 def _golden(finished: Finished) -> list[dict[str, Any]]:
-    """The first test row of every class (at most sixteen rows), then the lowest and the highest input."""
+    """Rows that try the graph, with torch's probabilities: what the service repeats before it serves."""
     dataset = finished.dataset
-    _, first = np.unique(dataset.test.labels, return_index=True)
-    (schema,) = dataset.inputs
-    column = dataset.test.columns[schema.name][np.sort(first)[:_GOLDEN_ROWS]]
-    instances = [row.tolist() for row in column.reshape(len(column), -1)]
-    instances += [[schema.minimum] * schema.size, [schema.maximum] * schema.size]
-    columns = tensors(dataset.inputs, instances)
-    probabilities = _torch_probabilities(finished.model, [columns[schema.name]])
+    instances = probes.instances(dataset)
+    inputs = tensors(dataset.inputs, instances)
+    probabilities = _torch_probabilities(finished.model, [inputs[schema.name] for schema in dataset.inputs])
     return [
         {"instance": instance, "probabilities": row.tolist()}
         for instance, row in zip(instances, probabilities, strict=True)
@@ -214,7 +219,7 @@ def _git_commit() -> str | None:
             timeout=10,
             check=False,
         )
-    except OSError:
+    except (OSError, subprocess.TimeoutExpired):
         return None
     return result.stdout.strip() or None
 
@@ -223,6 +228,14 @@ def _check_weights(model: Calibrated) -> None:
     for name, value in model.state_dict().items():
         if not torch.isfinite(value).all():
             raise Refusal("export", name, expected="finite weights", found="NaN or infinity")
+
+
+def _without_traces(model: onnx.ModelProto) -> bytes:
+    """The graph without the exporter's notes: each node carries stack traces with this machine's folders."""
+    graph = model.graph
+    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
+        del part.metadata_props[:]
+    return model.SerializeToString()
 
 
 def _checked(content: bytes) -> bytes:
@@ -247,7 +260,3 @@ def _torch_probabilities(model: Calibrated, columns: Sequence[Tensor]) -> npt.ND
         _, probabilities = model(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
     result: npt.NDArray[np.float32] = probabilities.numpy()
     return result
-
-
-def _column_tensor(schema: Input, dataset: Dataset, rows: slice) -> torch.Tensor:
-    return torch.from_numpy(dataset.test.columns[schema.name][rows].astype(schema.dtype))

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from clipmax.refusal import Refusal
 from training import clipping, config, losses, metrics, optimizers
-from training.data.dataset import Dataset, Split
-from training.features import augmentation
+from training.data.dataset import Dataset, Indices, Split
+from training.features import augmentation, columns
 from training.model import Classifier
 from training.runtime import derive_seed
 
@@ -72,23 +72,25 @@ class Progress:
 
 
 class NonFiniteError(Exception):
-    """The loss or a gradient is NaN or infinite; says in which step, which tensor, and its norm."""
+    """The loss or a gradient is NaN or infinite; says in which step, the loss, which tensor, and its norm."""
 
 
 def train_step(
-    progress: Progress, run: config.Run, columns: Sequence[Tensor], labels: Tensor, *, step: int
+    progress: Progress, run: config.Run, batch: Sequence[Tensor], labels: Tensor, *, step: int
 ) -> StepFigures:
     """Forward, backward, clip, step: in this order. Clipping after `step` would change nothing any more.
 
     Args:
-        columns: one tensor an input, [N, …].
+        progress: whose weights, optimizer and norm history change.
+        run: for the loss and the clipping rule.
+        batch: one tensor an input, [N, …].
         labels: int64 [N].
         step: counted from 0 over the whole run, for the message.
 
     Raises:
         NonFiniteError: before the weights are touched.
     """
-    logits = progress.model(*columns)
+    logits = progress.model(*batch)
     loss = losses.LOSSES[run.loss.name](logits, labels)
     progress.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
@@ -112,13 +114,11 @@ def fit(
         Refusal: a configuration that cannot work on this data; a non-finite step when `on_non_finite` is "stop".
     """
     steps = steps_per_epoch(run, dataset)
-    columns = [torch.from_numpy(dataset.train.columns[schema.name]) for schema in dataset.inputs]
-    labels = torch.from_numpy(dataset.train.labels)
     for epoch in range(len(progress.epochs), run.fit.epochs):
         started = time.perf_counter()
-        figures, skipped = _train_epoch(progress, run, columns, labels, epoch, steps, on_step)
+        figures = _train_epoch(progress, run, dataset, epoch=epoch, steps=steps, on_step=on_step)
         rate = steps * run.fit.batch_size / (time.perf_counter() - started)
-        progress.epochs.append(_summarize(progress.model, dataset, figures, epoch, skipped, rate))
+        progress.epochs.append(_summarize(progress.model, dataset, figures, epoch=epoch, steps=steps, rate=rate))
         _keep_best(progress, run.fit.keep)
         on_epoch(progress)
 
@@ -142,37 +142,40 @@ def logits_of(model: Classifier, dataset: Dataset, split: Split) -> npt.NDArray[
     with torch.no_grad():
         for start in range(0, len(split), _EVALUATION_ROWS):
             rows = slice(start, start + _EVALUATION_ROWS)
-            chunks.append(model(*(torch.from_numpy(split.columns[schema.name][rows]) for schema in dataset.inputs)))
+            chunks.append(model(*columns.tensors(dataset.inputs, split, rows)))
     return torch.cat(chunks).numpy()
 
 
 def _train_epoch(
     progress: Progress,
     run: config.Run,
-    columns: Sequence[Tensor],
-    labels: Tensor,
+    dataset: Dataset,
+    *,
     epoch: int,
     steps: int,
     on_step: Callable[[], None],
-) -> tuple[list[StepFigures], int]:
-    """All steps of one epoch; its randomness depends on seed and epoch alone, so a resumed run repeats it."""
+) -> list[StepFigures]:
+    """What each step of one epoch that was not skipped measured.
+
+    Its randomness depends on seed and epoch alone, so a resumed run repeats it.
+    """
     torch.manual_seed(derive_seed(run.seed, epoch, 0))
     generator = torch.Generator().manual_seed(derive_seed(run.seed, epoch, 1))
     progress.model.train()
-    figures, skipped = [], 0
-    for index, rows in enumerate(_batches(len(labels), run.fit.batch_size, steps, generator)):
+    figures = []
+    for index, rows in enumerate(_batches(len(dataset.train), run.fit.batch_size, steps, generator)):
         step = epoch * steps + index
         rate = learning_rate(run, step / (steps * run.fit.epochs))
         optimizers.set_learning_rate(progress.optimizer, rate)
-        batch = [_augmented(column[rows], run.images.augmentation, generator) for column in columns]
+        batch = _batch(dataset, rows, run.images.augmentation, generator)
+        labels = torch.from_numpy(dataset.train.labels[rows])
         try:
-            figures.append(train_step(progress, run, batch, labels[rows], step=step))
+            figures.append(train_step(progress, run, batch, labels, step=step))
         except NonFiniteError as error:
             if run.clipping.on_non_finite == "stop":
                 raise Refusal("training", f"step {step}", expected="finite numbers", found=str(error)) from error
-            skipped += 1
         on_step()
-    return figures, skipped
+    return figures
 
 
 def learning_rate(run: config.Run, progress: float) -> float:
@@ -180,30 +183,39 @@ def learning_rate(run: config.Run, progress: float) -> float:
     return run.optimizer.learning_rate * optimizers.SCHEDULES[run.schedule.name](progress, run.schedule.warmup)
 
 
-def _batches(rows: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Tensor]:
-    order = torch.randperm(rows, generator=generator)
+def _batches(rows: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Indices]:
+    order = torch.randperm(rows, generator=generator).numpy()
     for step in range(steps):
         yield order[step * size : (step + 1) * size]
 
 
-def _augmented(images: Tensor, settings: config.Augmentation, generator: torch.Generator) -> Tensor:
-    return augmentation.augment(images, settings, generator) if augmentation.is_active(settings) else images
+def _batch(dataset: Dataset, rows: Indices, settings: config.Augmentation, generator: torch.Generator) -> list[Tensor]:
+    """Training rows as tensors, images changed at random."""
+    batch = columns.tensors(dataset.inputs, dataset.train, rows)
+    if not augmentation.is_active(settings):
+        return batch
+    return [
+        augmentation.augment(column, settings, generator) if schema.kind == "image" else column
+        for schema, column in zip(dataset.inputs, batch, strict=True)
+    ]
 
 
 def _check_finite(model: Classifier, loss: Tensor, norm: Tensor, step: int) -> None:
-    if not math.isfinite(loss.item()):
-        raise NonFiniteError(f"loss {loss.item()} in step {step}")
-    if not math.isfinite(norm.item()):
-        raise NonFiniteError(f"{clipping.non_finite(model.named_parameters())} in step {step}")
+    if math.isfinite(loss.item()) and math.isfinite(norm.item()):
+        return
+    gradient = clipping.non_finite(model.named_parameters()) or f"gradients of norm {norm.item()}"
+    raise NonFiniteError(f"loss {loss.item()}, {gradient} in step {step}")
 
 
 def _summarize(
-    model: Classifier, dataset: Dataset, figures: list[StepFigures], epoch: int, skipped: int, rate: float
+    model: Classifier, dataset: Dataset, figures: list[StepFigures], *, epoch: int, steps: int, rate: float
 ) -> EpochFigures:
     if not figures:
         raise Refusal("training", f"epoch {epoch + 1}", expected="a step with finite numbers", found="none")
     norms = torch.stack([figure.norm for figure in figures])
     logits = logits_of(model, dataset, dataset.validation)
+    if not np.isfinite(logits).all():
+        raise Refusal("training", f"epoch {epoch + 1}", expected="finite logits on validation", found="NaN or infinity")
     sample = dataset.train.take(np.arange(min(len(dataset.train), _TRAIN_SAMPLE_ROWS)))
     return EpochFigures(
         epoch=epoch + 1,
@@ -215,7 +227,7 @@ def _summarize(
         grad_norm_max=float(norms.max()),
         grad_largest=float(torch.stack([figure.largest for figure in figures]).max()),
         clipped_share=float(torch.stack([figure.fired for figure in figures]).float().mean()),
-        skipped_steps=skipped,
+        skipped_steps=steps - len(figures),
         samples_per_second=rate,
     )
 

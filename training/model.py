@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -35,21 +36,33 @@ class Mlp(nn.Sequential):
             self.apply(_he)
 
 
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An encoder and the inputs that it takes, by their places in the schema."""
+
+    encoder: nn.Module
+    places: tuple[int, ...]
+
+
 class Classifier(nn.Module):
-    """The encoders, one an input in the schema's order, their features side by side, and the perceptron.
+    """The encoders, their features side by side, and the perceptron.
 
     Shape:
-        - Inputs: one tensor an input, rows first
+        - Inputs: one tensor an input in the schema's order, rows first
         - Output: float32 [N, K], the logits
     """
 
-    def __init__(self, encoders: Sequence[nn.Module], mlp: Mlp) -> None:
+    def __init__(self, placed: Sequence[Placed], mlp: nn.Module) -> None:
         super().__init__()
-        self.encoders = nn.ModuleList(encoders)
+        self.encoders = nn.ModuleList(each.encoder for each in placed)
+        self.places = [each.places for each in placed]
         self.mlp = mlp
 
     def forward(self, *columns: Tensor) -> Tensor:
-        features = [encoder(column) for encoder, column in zip(self.encoders, columns, strict=True)]
+        features = [
+            encoder(*(columns[place] for place in places))
+            for encoder, places in zip(self.encoders, self.places, strict=True)
+        ]
         logits: Tensor = self.mlp(torch.cat(features, dim=1) if len(features) > 1 else features[0])
         return logits
 

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 from tqdm import tqdm
 
 from clipmax.manifest import Metrics
@@ -19,7 +18,7 @@ from training import calibration, checkpoint, clipping, export, loop, metrics, o
 from training.config import Run
 from training.data import sources
 from training.data.dataset import Dataset
-from training.features.images import ImageEncoder
+from training.features import encoders
 from training.loop import Progress
 from training.model import Calibrated, Classifier, Mlp
 
@@ -39,6 +38,7 @@ def train(run: Run, *, resume: bool = False, say: Say = tqdm.write) -> Outcome:
     """One run from files to artifact.
 
     Args:
+        run: the whole configuration.
         resume: go on from the newest checkpoint of this name, if there is one.
         say: receives one line at a time.
 
@@ -51,10 +51,11 @@ def train(run: Run, *, resume: bool = False, say: Say = tqdm.write) -> Outcome:
     with _alone(folder):
         dataset = sources.read(run.data)
         fingerprint = dataset.fingerprint()
+        loop.steps_per_epoch(run, dataset)  # refuses what cannot work before an old checkpoint goes
         say(_describe(dataset, threads))
         progress = start(run, dataset)
         _resume(folder, progress, run, fingerprint, resume=resume, say=say)
-        _fit(folder, progress, run, dataset, fingerprint, say)
+        _fit(folder, progress, run, dataset, fingerprint, say=say)
         outcome = finish(run, dataset, fingerprint, progress)
         checkpoint.remove(folder)
     return outcome
@@ -63,9 +64,8 @@ def train(run: Run, *, resume: bool = False, say: Say = tqdm.write) -> Outcome:
 def start(run: Run, dataset: Dataset) -> Progress:
     """A classifier at its first weights, with its optimizer; encoders see the training split only."""
     torch.manual_seed(runtime.derive_seed(run.seed))
-    encoders = [ImageEncoder.fit(schema, dataset.train.columns[schema.name], run.images) for schema in dataset.inputs]
-    width = sum(encoder.width for encoder in encoders)
-    model = Classifier(list[nn.Module](encoders), Mlp(width, len(dataset.labels), run.model))
+    placed = encoders.build(dataset.inputs, dataset.train, run)
+    model = Classifier(placed, Mlp(encoders.width(placed), len(dataset.labels), run.model))
     optimizer = optimizers.OPTIMIZERS[run.optimizer.name](model.parameters(), run.optimizer)
     return Progress(model, optimizer, clipping.NormHistory())
 
@@ -96,7 +96,7 @@ def _resume(folder: Path, progress: Progress, run: Run, fingerprint: str, *, res
     say(f"resuming after epoch {epoch}" if epoch else "no checkpoint to resume from: starting at epoch 1")
 
 
-def _fit(folder: Path, progress: Progress, run: Run, dataset: Dataset, fingerprint: str, say: Say) -> None:
+def _fit(folder: Path, progress: Progress, run: Run, dataset: Dataset, fingerprint: str, *, say: Say) -> None:
     steps = loop.steps_per_epoch(run, dataset)
 
     def on_epoch(progress: Progress) -> None:

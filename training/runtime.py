@@ -16,7 +16,7 @@ def prepare(threads: int | None) -> int:
     """
     torch.set_flush_denormal(True)
     torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(mode=True)
     return torch.get_num_threads()
 
 

@@ -16,7 +16,7 @@ fi
 clipmax train "$run"
 
 set -m # a process group of its own: Ctrl-C must reach the service once, as our TERM
-clipmax serve --port "$port" &
+clipmax serve --port "$port" --drain-delay-seconds 0 &
 service=$!
 set +m
 stop() {

@@ -130,10 +130,17 @@ class Catalog:
         try:
             session = Session.load(folder, manifests.load(folder), self._execution)
         except Refusal as reason:
-            logs.write(logging.ERROR, "version refused", model=name, version=number, reason=str(reason))
-            return Version(name, number, State.REFUSED, reason=reason)
+            return self._refused(name, number, reason)
+        except Exception as error:  # noqa: BLE001  # one strange folder must not keep the others from serving
+            logs.failure("version failed", error, model=name, version=number)
+            found = type(error).__name__
+            return self._refused(name, number, Refusal(folder, "load", expected="a version that loads", found=found))
         logs.write(logging.INFO, "version serves", model=name, version=number, provider=session.provider)
         return Version(name, number, State.SERVING, session=session)
+
+    def _refused(self, name: str, number: int, reason: Refusal) -> Version:
+        logs.write(logging.ERROR, "version refused", model=name, version=number, reason=str(reason))
+        return Version(name, number, State.REFUSED, reason=reason)
 
     def _check_servable(self) -> None:
         if not self._serving:

@@ -144,8 +144,8 @@ def _obtained(session: onnxruntime.InferenceSession) -> Provider:
 def _check_signature(session: onnxruntime.InferenceSession, manifest: Manifest, path: Path) -> None:
     """Names, types and shapes of the graph are those that the manifest promises; only N is free."""
     expected_inputs = {one.name: ("tensor(float)", one.shape) for one in manifest.inputs}
-    labels = (len(manifest.labels),)
-    expected_outputs = {name: ("tensor(float)", labels) for name in manifest.outputs}
+    row: tuple[int, ...] = (len(manifest.labels),)
+    expected_outputs = {str(name): ("tensor(float)", row) for name in manifest.outputs}
     _check_arguments("inputs", session.get_inputs(), expected_inputs, path)
     _check_arguments("outputs", session.get_outputs(), expected_outputs, path)
 
@@ -181,7 +181,10 @@ def _check_golden(session: Session, path: Path) -> None:
         field = problem.pointer or "golden"
         raise Refusal(path, field, expected="instances that the inputs take", found=problem.detail) from problem
     expected = np.array([example.probabilities for example in manifest.golden])
-    outputs = session.run(tensors)
+    try:
+        outputs = session.run(tensors)
+    except Exception as error:  # as in _create
+        raise Refusal(path, "golden", expected="examples that run", found=type(error).__name__) from error
     if not (np.isfinite(outputs.probabilities).all() and np.isfinite(outputs.logits).all()):
         raise Refusal(path, "golden", expected="finite outputs", found="NaN or infinity")
     _check_close("golden", outputs.probabilities, expected, path)

@@ -31,7 +31,7 @@ def probabilities(seed: int, rows: int = 50, classes: int = 6) -> Array:
     """Softmax of normal logits in float32, as a graph gives them."""
     logits = np.random.default_rng(seed).normal(0, 3, (rows, classes))
     exponents = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return (exponents / exponents.sum(axis=1, keepdims=True)).astype(np.float32)
+    return np.asarray(exponents / exponents.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 def table(rows: int) -> tuple[Conformal, Array]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from clipmax.refusal import Refusal
 
 Column = npt.NDArray[Any]
 Indices = npt.NDArray[np.int64]
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Split:
     """Rows of one split.
 
     Args:
-        columns: input name → array [rows, …] as the source has it (images: uint8 or float32).
+        columns: input name → array [rows, …]: images uint8 or float32, numbers float32 [rows, 1] with NaN for
+            missing, categories int32 codes [rows, 1], texts str in an object array [rows].
         labels: int64 [rows], each 0 ≤ label < K.
     """
 
@@ -65,16 +67,27 @@ class Dataset:
         for name, split in self.splits.items():
             for column_name, column in [*sorted(split.columns.items()), ("labels", split.labels)]:
                 digest.update(f"{name}/{column_name}/{column.dtype}/{column.shape}".encode())
-                digest.update(np.ascontiguousarray(column).data)
+                digest.update(_content(column))
         return digest.hexdigest()
+
+
+def _content(column: Column) -> memoryview | bytes:
+    """The bytes of an array; of texts, each with its length before it, so that no two lists of texts look alike."""
+    if column.dtype != object:
+        return np.ascontiguousarray(column).data
+    encoded = (text.encode("utf-8", "surrogatepass") for text in column)
+    return b"".join(len(text).to_bytes(8, "little") + text for text in encoded)
 
 
 def check_labels(labels: npt.NDArray[Any], words: tuple[str, ...], *, where: Path) -> Indices:
     """Class numbers of one file as int64, each within the list of words, at least two of them.
 
     Raises:
-        Refusal: a label out of range (with its row), fewer than two classes, bad words.
+        Refusal: no class numbers, a label out of range (with its row), fewer than two classes, bad words.
     """
+    if labels.ndim != 1 or labels.dtype.kind not in "ui":
+        found = f"{labels.dtype} {list(labels.shape)}"
+        raise Refusal(where, "labels", expected="a list of class numbers", found=found)
     fault = label_fault(words)
     if fault:
         raise Refusal(where, "labels", expected=fault, found="the list given")
@@ -93,19 +106,21 @@ def check_pixels(images: Column, *, where: Path) -> None:
     """Images of numbers that are all finite.
 
     Raises:
-        Refusal: an empty file, a wrong rank or dtype, NaN or infinity (with the row).
+        Refusal: an empty file, a wrong rank or dtype, a pixel that float32 cannot hold (with the row).
     """
-    if images.ndim not in (3, 4) or not len(images):
+    if images.ndim not in (3, 4) or not images.size or images.shape[3:] not in ((), (3,)):
         expected = "[rows, height, width] or [rows, height, width, 3]"
         raise Refusal(where, "shape", expected=expected, found=str(list(images.shape)))
     if images.dtype.kind not in "uif":
         raise Refusal(where, "dtype", expected="numbers", found=str(images.dtype))
-    if images.dtype.kind == "f" and not np.isfinite(images).all():
-        row = int(np.flatnonzero(~np.isfinite(images.reshape(len(images), -1)).all(axis=1))[0])
-        raise Refusal(where, f"row {row}", expected="finite pixels", found="NaN or infinity")
+    if images.dtype.kind == "f":
+        usable = (np.abs(images.reshape(len(images), -1)) <= _FLOAT32_MAX).all(axis=1)  # NaN is not
+        if not usable.all():
+            row = int(np.flatnonzero(~usable)[0])
+            raise Refusal(where, f"row {row}", expected="finite pixels", found="NaN, infinity or more than float32")
 
 
-def hold_out(labels: Indices, share: float, seed: int, *, where: Path) -> tuple[Indices, Indices]:
+def hold_out(labels: Indices, share: float, seed: int, *, classes: int, where: Path) -> tuple[Indices, Indices]:
     """Row numbers of the rows that stay and of those set aside, `share` of every class, both ascending.
 
     Raises:
@@ -113,7 +128,7 @@ def hold_out(labels: Indices, share: float, seed: int, *, where: Path) -> tuple[
     """
     generator = np.random.default_rng(seed)
     aside: list[Indices] = []
-    for label in np.unique(labels):
+    for label in range(classes):
         rows = generator.permutation(np.flatnonzero(labels == label))
         count = round(share * len(rows))
         if not 0 < count < len(rows):
@@ -125,12 +140,20 @@ def hold_out(labels: Indices, share: float, seed: int, *, where: Path) -> tuple[
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
 
 
-def read_checked(path: Path, sha256: Mapping[str, str]) -> str:
-    """The SHA-256 of a file, compared with the one that the configuration expects.
+def checksums(paths: Sequence[Path], sha256: Mapping[str, str]) -> dict[str, str]:
+    """File name → SHA-256 of each file, compared with those that the configuration expects.
 
     Raises:
-        Refusal: missing or not readable; another checksum than expected.
+        Refusal: missing or not readable; another checksum than expected; one expected of a file that is not read.
     """
+    names = [path.name for path in paths]
+    for name in sha256:
+        if name not in names:
+            raise Refusal(paths[0].parent, f"sha256 of {name}", expected=f"one of {', '.join(names)}", found=name)
+    return {path.name: _checksum(path, sha256) for path in paths}
+
+
+def _checksum(path: Path, sha256: Mapping[str, str]) -> str:
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,42 +13,43 @@ from clipmax import idx
 from clipmax.inputs import ImageInput
 from clipmax.refusal import Refusal
 from training.config import IdxSource, NpzSource
-from training.data.dataset import Column, Dataset, Split, check_labels, check_pixels, hold_out, read_checked
+from training.data.dataset import Column, Dataset, Split, check_labels, check_pixels, checksums, hold_out
 
 INPUT_NAME = "image"
 _NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
+_UNREADABLE = (ValueError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+"""What zipfile and numpy raise for a file that is broken, encrypted, or promises more than memory holds."""
 
 
 def read_idx(source: IdxSource) -> Dataset:
     """The four files of the MNIST family. Raises Refusal for whatever cannot be used."""
     paths = (source.train_images, source.train_labels, source.test_images, source.test_labels)
-    files = {path.name: read_checked(path, source.sha256) for path in paths}
-    arrays = [(path, idx.read(path)) for path in paths]
-    return _dataset(source, files, *arrays)
+    files = checksums(paths, source.sha256)
+    return _dataset(source, files, [(path, idx.read(path)) for path in paths])
 
 
 def read_npz(source: NpzSource) -> Dataset:
     """One archive with x_train, y_train, x_test, y_test. Raises Refusal for whatever cannot be used."""
-    files = {source.file.name: read_checked(source.file, source.sha256)}
+    files = checksums([source.file], source.sha256)
     try:
-        with np.load(source.file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in _NPZ_ARRAYS}
-    except KeyError as error:
-        found = f"no {error.args[0]!r}" if error.args else "one is missing"
-        raise Refusal(source.file, "arrays", expected=", ".join(_NPZ_ARRAYS), found=found) from error
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        with zipfile.ZipFile(source.file) as archive:
+            arrays = [_member(archive, source.file, name) for name in _NPZ_ARRAYS]
+    except _UNREADABLE as error:
         raise Refusal(source.file, "file", expected="a NumPy archive without objects", found=str(error)) from error
-    return _dataset(source, files, *((source.file, arrays[name]) for name in _NPZ_ARRAYS))
+    return _dataset(source, files, [(source.file, array) for array in arrays])
 
 
-def _dataset(
-    source: IdxSource | NpzSource,
-    files: Mapping[str, str],
-    train_images: tuple[Path, Column],
-    train_labels: tuple[Path, Column],
-    test_images: tuple[Path, Column],
-    test_labels: tuple[Path, Column],
-) -> Dataset:
+def _member(archive: zipfile.ZipFile, path: Path, name: str) -> Column:
+    if f"{name}.npy" not in archive.namelist():
+        raise Refusal(path, "arrays", expected=", ".join(_NPZ_ARRAYS), found=f"no {name}")
+    with archive.open(f"{name}.npy") as member:
+        array: Column = np.lib.format.read_array(member, allow_pickle=False)
+    return array
+
+
+def _dataset(source: IdxSource | NpzSource, files: Mapping[str, str], arrays: Sequence[tuple[Path, Column]]) -> Dataset:
+    """From images and labels of training, then of test, each with the file it comes from."""
+    train_images, train_labels, test_images, test_labels = arrays
     words = source.labels or _numbers(*train_labels)
     learn = _split(train_images, train_labels, words)
     test = _split(test_images, test_labels, words)
@@ -55,7 +57,9 @@ def _dataset(
     if test.columns[INPUT_NAME].shape[1:] != shape:
         found = str(list(test.columns[INPUT_NAME].shape[1:]))
         raise Refusal(test_images[0], "shape", expected=f"{list(shape)} as in training", found=found)
-    kept, aside = hold_out(learn.labels, source.validation, source.split_seed, where=train_labels[0])
+    kept, aside = hold_out(
+        learn.labels, source.validation, source.split_seed, classes=len(words), where=train_labels[0]
+    )
     return Dataset(
         inputs=(_schema(learn.columns[INPUT_NAME]),),
         labels=words,
@@ -71,6 +75,9 @@ def _numbers(path: Path, labels: Column) -> tuple[str, ...]:
     if labels.ndim != 1 or labels.dtype.kind not in "ui" or not len(labels):
         found = f"{labels.dtype} {list(labels.shape)}"
         raise Refusal(path, "labels", expected="a list of class numbers", found=found)
+    if labels.max() >= len(labels):  # before a list of that length is made: every class needs rows
+        found = f"{labels.max()} in row {labels.argmax()}"
+        raise Refusal(path, "labels", expected=f"class numbers below the {len(labels)} rows", found=found)
     return tuple(str(number) for number in range(int(labels.max()) + 1))
 
 
@@ -86,9 +93,7 @@ def _schema(images: Column) -> ImageInput:
     """Bytes range over 0..255; numbers of another type over what the training files hold."""
     if images.dtype == np.uint8:
         return ImageInput(name=INPUT_NAME, shape=images.shape[1:])
-    return ImageInput(
-        name=INPUT_NAME, shape=images.shape[1:], minimum=float(images.min()), maximum=float(images.max())
-    )
+    return ImageInput(name=INPUT_NAME, shape=images.shape[1:], minimum=float(images.min()), maximum=float(images.max()))
 
 
 def _compact(images: Column) -> Column:

@@ -1,0 +1,157 @@
+"""`create_app(settings)`: all wiring of the service is here."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+from starlette.types import Receive, Scope, Send
+
+from clipmax.problems import Problem
+from service import logs
+from service.auth import Keys
+from service.engine.catalog import Catalog
+from service.engine.session import Execution, Session
+from service.engine.worker import Worker
+from service.exchange import Exchange, exchange_of
+from service.reading.body import ClientGone
+from service.reading.v1 import Limits
+from service.routes import docs, health, openapi, v1
+from service.settings import Settings
+
+_OPEN_PATHS = frozenset({health.LIVE, health.READY})
+_MODEL_PATHS = ("/v1/models/", "/v2/models/")
+_NO_TELEMETRY: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
+
+
+def create_app(settings: Settings) -> Service:
+    """The service as an ASGI application; its lifespan loads the models.
+
+    Raises:
+        Refusal: the file of API keys cannot be used.
+    """
+    execution = Execution(provider=settings.provider, policy=settings.provider_policy, threads=settings.threads)
+    return Service(
+        catalog=Catalog(settings.models, execution, default_model=settings.default_model),
+        keys=None if settings.api_keys_file is None else Keys.read(settings.api_keys_file),
+        limits=Limits(settings.max_body_bytes, settings.max_batch_rows, settings.max_json_depth),
+    )
+
+
+class Service(FastAPI):
+    """FastAPI with one way in: request id, key and errors are the same for every path and method.
+
+    Predict requests to models that serve are answered without FastAPI's routing, which would cost as much as
+    everything else that is done for a small request.
+
+    Attributes:
+        catalog: the models; `catalog.open()` may be called before the lifespan to see a refusal early.
+        draining: whether the process is about to end.
+    """
+
+    def __init__(self, *, catalog: Catalog, keys: Keys | None, limits: Limits) -> None:
+        super().__init__(
+            title="clipmax",
+            summary="Class probabilities you can trust",
+            lifespan=_lifespan,
+            docs_url=None,
+            redoc_url=None,
+            redirect_slashes=False,  # the redirect would be built from the Host header
+            # FastAPI sets up OpenTelemetry export by itself where OTEL variables are set; nothing leaves unasked.
+            telemetry=_NO_TELEMETRY,
+        )
+        self.catalog = catalog
+        self.draining = health.Draining()
+        self.keys = keys
+        self.worker = Worker()
+        self.predictor = v1.Predictor(catalog, limits, self.worker)
+        self.targets: dict[str, Callable[[], Session]] = {}
+        self.include_router(v1.router(catalog, self.predictor))
+        self.include_router(health.router(catalog, self.draining))
+        self.include_router(docs.router())
+        self.add_exception_handler(Problem, _on_problem)
+        self.add_exception_handler(HTTPException, _on_http_exception)
+        self.add_exception_handler(Exception, _on_failure)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await super().__call__(scope, receive, send)
+            return
+        exchange = Exchange(scope, receive, send)
+        try:
+            await self._answer(exchange)
+        except ClientGone:
+            pass
+        except Problem as problem:
+            await exchange.fail(problem)
+        except Exception as error:  # noqa: BLE001  # the last line: whatever it is, the caller gets our 500
+            logs.failure("request failed", error, request_id=exchange.request_id)
+            await exchange.fail(_internal())
+
+    async def _answer(self, exchange: Exchange) -> None:
+        scope = exchange.scope
+        if self.keys is not None and scope["path"] not in _OPEN_PATHS:
+            self.keys.check(exchange.headers)
+        find = self.targets.get(scope["path"]) if scope["method"] == "POST" else None
+        if find is not None:
+            await exchange.reply(await self.predictor.predict(exchange, find))
+            return
+        # The server drops the body of an answer to HEAD, by the method in its own scope.
+        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        await super().__call__(inner, exchange.receive, exchange.send)
+
+    def openapi(self) -> dict[str, Any]:
+        if self.openapi_schema is None:
+            self.openapi_schema = openapi.with_models(super().openapi(), self.catalog)
+        return self.openapi_schema
+
+
+@asynccontextmanager
+async def _lifespan(app: Service) -> AsyncIterator[None]:
+    app.catalog.open()
+    app.targets = app.predictor.targets()
+    yield
+    app.worker.close()
+
+
+def _internal() -> Problem:
+    return Problem("INTERNAL", "something failed that should not; the log has it under the request id")
+
+
+def _response(request: Request, problem: Problem) -> Response:
+    rendered = exchange_of(request.scope).render(problem)
+    headers = {name.decode(): value.decode() for name, value in rendered.headers}
+    return Response(rendered.body, rendered.status, headers)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)  # noqa: S101  # registered for this class
+    return _response(request, error)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What starlette's routing raises: no such path, or not this method."""
+    assert isinstance(error, HTTPException)  # noqa: S101  # registered for this class
+    if error.status_code == 405:
+        return _wrong_method(request, (error.headers or {}).get("Allow", ""))
+    if request.scope["path"].startswith(_MODEL_PATHS):
+        return _response(request, Problem("MODEL_NOT_FOUND", "no model of this name and version is served"))
+    return _response(request, Problem("PATH_NOT_FOUND", "no such path; /docs lists those there are"))
+
+
+def _wrong_method(request: Request, allowed: str) -> Response:
+    """405 with the methods there are; OPTIONS asks for just them."""
+    methods = [method.strip() for method in allowed.split(",") if method.strip()]
+    if "GET" in methods and "HEAD" not in methods:
+        methods.append("HEAD")
+    allow = ", ".join(sorted({*methods, "OPTIONS"}))
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers={"Allow": allow})
+    return _response(request, Problem("METHOD_NOT_ALLOWED", f"allowed here: {allow}", headers={"Allow": allow}))
+
+
+async def _on_failure(request: Request, _error: Exception) -> Response:
+    return _response(request, _internal())

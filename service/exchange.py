@@ -1,0 +1,109 @@
+"""One request and its answer: the request id in and out, and the one shape that every error has."""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Mapping, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope, Send
+
+from clipmax.problems import Problem
+
+KEY = "clipmax.exchange"
+"""Where the exchange lies in the ASGI scope, for routes and handlers that are given a starlette request."""
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+_JSON, _PROBLEM = b"application/json", b"application/problem+json"
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A problem as status, headers and body, for whoever writes it to the wire."""
+
+    status: int
+    headers: list[tuple[bytes, bytes]]
+    body: bytes
+
+
+class Exchange:
+    """What every answer needs of its request.
+
+    Attributes:
+        headers: name in lower case → value; of a repeated header the last.
+        request_id: the caller's where it is fit to be repeated, else ours.
+        started: whether the answer's first line has left.
+    """
+
+    __slots__ = ("_send", "_sent_id", "headers", "receive", "request_id", "scope", "started")
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.scope = scope
+        self.receive = receive
+        self._send = send
+        self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
+        self._sent_id = request_id(self.headers)
+        self.request_id = self._sent_id.decode("ascii")
+        self.started = False
+        scope[KEY] = self
+
+    async def send(self, message: MutableMapping[str, Any]) -> None:
+        """ASGI `send` that puts the request id on the answer."""
+        if message["type"] == "http.response.start":
+            self.started = True
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._sent_id)]
+        await self._send(message)
+
+    async def reply(self, body: bytes) -> None:
+        """Answer 200 with JSON."""
+        headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
+        await self._write(Rendered(200, headers, body))
+
+    async def fail(self, problem: Problem) -> None:
+        """Answer with a problem, unless an answer is already on its way."""
+        if not self.started:
+            await self._write(self.render(problem))
+
+    def render(self, problem: Problem) -> Rendered:
+        return render(problem, request_id=self.request_id, v2=is_v2(self.scope["path"]))
+
+    async def _write(self, rendered: Rendered) -> None:
+        await self.send({"type": "http.response.start", "status": rendered.status, "headers": rendered.headers})
+        await self.send({"type": "http.response.body", "body": rendered.body})
+
+
+def exchange_of(scope: Scope) -> Exchange:
+    """The exchange that a scope belongs to."""
+    exchange: Exchange = scope[KEY]
+    return exchange
+
+
+def request_id(headers: Mapping[bytes, bytes]) -> bytes:
+    """`X-Request-ID` if it is 1 to 128 harmless ASCII characters, else a new one."""
+    given = headers.get(b"x-request-id", b"")
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(12).encode()
+
+
+def is_v2(path: str) -> bool:
+    """Whether a path is one of the Open Inference Protocol, whose errors are plain JSON with 400 for 422."""
+    return path == "/v2" or path.startswith("/v2/")
+
+
+def render(problem: Problem, *, request_id: str, v2: bool) -> Rendered:
+    """A problem for the wire.
+
+    A body that is refused for its size is not read to its end, so its connection cannot be used again.
+    """
+    document = problem.document(request_id, v2=v2)
+    body = orjson.dumps(document)
+    headers = [(b"content-type", _JSON if v2 else _PROBLEM), (b"content-length", b"%d" % len(body))]
+    headers += [(name.lower().encode(), value.encode()) for name, value in problem.headers.items()]
+    if problem.retry_after_seconds is not None:
+        headers.append((b"retry-after", b"%d" % problem.retry_after_seconds))
+    if problem.kind.code == "BODY_TOO_LARGE":
+        headers.append((b"connection", b"close"))
+    return Rendered(document["status"], headers, body)

@@ -1,0 +1,69 @@
+"""A request's byte stream → its whole body, or a refusal as soon as it is known."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any
+
+from clipmax.problems import Problem
+
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Headers = Mapping[bytes, bytes]
+
+_JSON = re.compile(rb'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
+
+
+class ClientGone(Exception):
+    """The caller closed the connection; there is nobody to answer."""
+
+
+async def read(receive: Receive, headers: Headers, *, limit: int) -> bytes:
+    """The body of at most `limit` bytes. Slow senders are timed by the server's protocol, not here.
+
+    Raises:
+        Problem: BODY_TOO_LARGE, before a byte is read where Content-Length says so.
+        ClientGone: the connection ended before the body did.
+    """
+    _check_length(headers, limit)
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        return _checked(message["body"], limit)
+    parts, size = [], 0
+    while message["type"] == "http.request":
+        size += len(message["body"])
+        if size > limit:
+            raise _too_large(limit)
+        parts.append(message["body"])
+        if not message.get("more_body"):
+            return b"".join(parts)
+        message = await receive()
+    raise ClientGone
+
+
+def check_json_headers(headers: Headers) -> None:
+    """Refuse a body that does not claim to be plain JSON in UTF-8.
+
+    Raises:
+        Problem: MEDIA_TYPE or CONTENT_ENCODING.
+    """
+    if headers.get(b"content-encoding", b"identity").lower() != b"identity":
+        raise Problem("CONTENT_ENCODING", "send the body as it is, without Content-Encoding")
+    if _JSON.fullmatch(headers.get(b"content-type", b"").strip()) is None:
+        raise Problem("MEDIA_TYPE", "send Content-Type: application/json, in UTF-8")
+
+
+def _check_length(headers: Headers, limit: int) -> None:
+    length = headers.get(b"content-length")  # the parser has made sure that it is a number
+    if length is not None and int(length) > limit:
+        raise _too_large(limit)
+
+
+def _checked(body: bytes, limit: int) -> bytes:
+    if len(body) > limit:
+        raise _too_large(limit)
+    return body
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem("BODY_TOO_LARGE", f"the limit is {limit} bytes")

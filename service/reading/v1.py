@@ -1,0 +1,96 @@
+"""The body of a V1 predict request → instances and options.
+
+{"instances": [...], "parameters": {"top_k": 3, "probabilities": false, "logits": false}}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from clipmax.problems import Problem
+from service.answer import DEFAULT_TOP_K, Options
+from service.reading import json
+
+_TOP_K_LIMIT = 2**63 - 1
+_MEMBERS = ("instances", "parameters")
+_PARAMETERS = ("top_k", "probabilities", "logits")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of one request."""
+
+    max_body_bytes: int
+    max_batch_rows: int
+    max_json_depth: int
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What one request asks: instances as JSON values, and what to answer of each."""
+
+    instances: list[Any]
+    options: Options
+
+
+def read(body: bytes, limits: Limits) -> Question:
+    """The question in a body; the instances are not yet looked into.
+
+    Raises:
+        Problem: what `json.decode` raises; TYPE, FIELD_MISSING, UNKNOWN_FIELD, EMPTY_BATCH, BATCH_TOO_LARGE
+            and PARAMETER, with a pointer.
+    """
+    document = json.decode(body, max_depth=limits.max_json_depth)
+    if not isinstance(document, dict):
+        raise Problem("TYPE", "the body must be an object")
+    _check_members(document, _MEMBERS, "")
+    if "instances" not in document:
+        raise Problem("FIELD_MISSING", 'the body needs the member "instances"')
+    instances = _instances(document["instances"], limits.max_batch_rows)
+    return Question(instances, _options(document.get("parameters", {})))
+
+
+def _instances(value: Any, max_rows: int) -> list[Any]:
+    if not isinstance(value, list):
+        raise Problem("TYPE", "instances must be an array", pointer="/instances")
+    if not value:
+        raise Problem("EMPTY_BATCH", "at least one row is needed", pointer="/instances")
+    if len(value) > max_rows:
+        detail = f"{len(value)} rows were sent, the limit is {max_rows}"
+        raise Problem("BATCH_TOO_LARGE", detail, pointer="/instances")
+    return value
+
+
+def _options(parameters: Any) -> Options:
+    if not isinstance(parameters, dict):
+        raise Problem("TYPE", "parameters must be an object", pointer="/parameters")
+    _check_members(parameters, _PARAMETERS, "/parameters")
+    return Options(
+        top_k=_top_k(parameters.get("top_k", DEFAULT_TOP_K)),
+        probabilities=_switch(parameters, "probabilities"),
+        logits=_switch(parameters, "logits"),
+    )
+
+
+def _top_k(value: Any) -> int:
+    """An integer from 1; above the number of labels it means all of them, however large it is."""
+    if type(value) is not int or not 1 <= value <= _TOP_K_LIMIT:
+        raise Problem("PARAMETER", "top_k must be an integer of at least 1", pointer="/parameters/top_k")
+    return value
+
+
+def _switch(parameters: Mapping[str, Any], name: str) -> bool:
+    value = parameters.get(name, False)
+    if not isinstance(value, bool):
+        raise Problem("PARAMETER", f"{name} must be true or false", pointer=f"/parameters/{name}")
+    return value
+
+
+def _check_members(members: Iterable[str], known: tuple[str, ...], pointer: str) -> None:
+    """The pointer names the object: the member's own name is the caller's and is not repeated."""
+    unknown = sum(member not in known for member in members)
+    if unknown:
+        detail = f"{unknown} unknown; known are {', '.join(known)}"
+        raise Problem("UNKNOWN_FIELD", detail, pointer=pointer)

@@ -1,0 +1,102 @@
+"""The JSON bodies of V1 in pydantic's words, for the OpenAPI document; no number of a request goes through them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.json_schema import models_json_schema
+
+from service.answer import DEFAULT_TOP_K
+
+
+class Body(BaseModel):
+    """A body with no other members than these."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Parameters(Body):
+    """What to answer of each instance."""
+
+    top_k: int = Field(default=DEFAULT_TOP_K, ge=1, description="likeliest labels; above their number: all")
+    probabilities: bool = Field(default=False, description="every label's probability")
+    logits: bool = Field(default=False, description="every label's logit, before temperature")
+
+
+class Question(Body):
+    """A V1 predict request."""
+
+    instances: list[JsonValue] = Field(min_length=1, description="one value a row, as the model's inputs say")
+    parameters: Parameters = Field(default_factory=Parameters)
+
+
+class Top(Body):
+    """One label of the likeliest."""
+
+    label: str
+    probability: float
+
+
+class Prediction(Body):
+    """The answer for one instance."""
+
+    label: str = Field(description="the likeliest label; of equally likely ones the first in label order")
+    probability: float
+    top: list[Top]
+    out_of_range: bool = Field(description="whether the graph had to clip a value of this row")
+    probabilities: dict[str, float] | None = Field(default=None, description="by label, where asked for")
+    logits: dict[str, float] | None = Field(default=None, description="by label, where asked for")
+
+
+class Answer(Body):
+    """A V1 predict answer."""
+
+    predictions: list[Prediction]
+    model: str
+    version: int
+    provider: str = Field(description="the execution provider that ran: cpu, cuda or tensorrt")
+    request_id: str
+
+
+class ProblemBody(Body):
+    """Every error: an RFC 9457 problem that is a valid Open Inference Protocol error too."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    pointer: str
+    request_id: str
+    retryable: bool
+    error: str
+
+
+class ModelStatus(Body):
+    """The states of a model's versions, as TensorFlow Serving names them, with our reason where one is refused."""
+
+    name: str
+    ready: bool
+    model_version_status: list[dict[str, Any]]
+
+
+def problem_responses(*statuses: int, media_type: str = "application/problem+json") -> dict[int | str, dict[str, Any]]:
+    """The error answers of an operation, for FastAPI's `responses`."""
+    content = {media_type: {"schema": reference(ProblemBody)}}
+    return {status: {"description": "A problem", "content": content} for status in statuses}
+
+
+def reference(body: type[BaseModel]) -> dict[str, str]:
+    """The place of a body's schema in the OpenAPI document, where `schemas` puts it."""
+    return {"$ref": _TEMPLATE.format(model=body.__name__)}
+
+
+def schemas() -> dict[str, Any]:
+    """Schemas that FastAPI does not collect by itself, because it does not read or write these bodies."""
+    _, found = models_json_schema([(Question, "validation"), (ProblemBody, "validation")], ref_template=_TEMPLATE)
+    definitions: dict[str, Any] = found["$defs"]
+    return definitions
+
+
+_TEMPLATE = "#/components/schemas/{model}"

@@ -1,0 +1,153 @@
+"""The V1 predict protocol of TensorFlow Serving, KServe and Vertex AI."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from fastapi import APIRouter, Request, Response
+
+from clipmax import inputs
+from clipmax.problems import Problem
+from clipmax.refusal import Refusal
+from service import answer
+from service.engine.catalog import Catalog, State, Version
+from service.engine.session import Session
+from service.engine.worker import Worker
+from service.exchange import Exchange, exchange_of
+from service.reading import body as bodies_read
+from service.reading import v1
+from service.routes import bodies
+
+_VERSION = re.compile(r"[1-9][0-9]{0,8}")
+_PREDICT_ERRORS = bodies.problem_responses(400, 401, 404, 405, 408, 413, 415, 422, 500)
+_REQUEST_BODY = {"required": True, "content": {"application/json": {"schema": bodies.reference(bodies.Question)}}}
+
+# TensorFlow Serving's words for our states.
+_STATES = {State.LOADING: "LOADING", State.SERVING: "AVAILABLE", State.REFUSED: "END"}
+
+
+class Predictor:
+    """A predict request in, the bytes of its answer out."""
+
+    def __init__(self, catalog: Catalog, limits: v1.Limits, worker: Worker) -> None:
+        self._catalog = catalog
+        self._limits = limits
+        self._worker = worker
+
+    async def predict(self, exchange: Exchange, find: Callable[[], Session]) -> bytes:
+        """The answer of the session that `find` gives, looked up before the body is read.
+
+        Raises:
+            Problem: whatever is wrong with the request.
+            ClientGone: nobody waits for the answer any more.
+        """
+        session = find()
+        bodies_read.check_json_headers(exchange.headers)
+        body = await bodies_read.read(exchange.receive, exchange.headers, limit=self._limits.max_body_bytes)
+        work = functools.partial(predict, session, body, self._limits, exchange.request_id)
+        return await self._worker.run(work, body_bytes=len(body))
+
+    def targets(self) -> dict[str, Callable[[], Session]]:
+        """Every predict path there is at present → where its session is found."""
+        found: dict[str, Callable[[], Session]] = {"/predict": self._catalog.find_default}
+        for name in self._catalog.served_names():
+            found[f"/v1/models/{name}:predict"] = functools.partial(self._catalog.find, name)
+            for number in self._catalog.serving_versions(name):
+                find = functools.partial(self._catalog.find, name, number)
+                found[f"/v1/models/{name}/versions/{number}:predict"] = find
+        return found
+
+
+def predict(session: Session, body: bytes, limits: v1.Limits, request_id: str) -> bytes:
+    """Body → question → tensors → outputs → answer, for one request.
+
+    Raises:
+        Problem: whatever is wrong with the body.
+    """
+    question = v1.read(body, limits)
+    manifest = session.manifest
+    tensors = inputs.tensors(manifest.inputs, question.instances)
+    outputs = session.run(tensors)
+    flags = np.logical_or.reduce([one.out_of_range(tensors[one.name]) for one in manifest.inputs])
+    rows = answer.predictions(manifest.labels, outputs, flags, question.options)
+    return answer.encode(session, rows, request_id)
+
+
+def router(catalog: Catalog, predictor: Predictor) -> APIRouter:
+    """The path operations. The predict paths of models that serve are answered before routing (see `app`);
+    here they are described, and answered for names that are not known.
+    """
+    routes = APIRouter(tags=["V1"])
+    predict_route = functools.partial(
+        routes.post,
+        response_model=bodies.Answer,
+        response_model_exclude_none=True,
+        responses=_PREDICT_ERRORS,
+        openapi_extra={"requestBody": _REQUEST_BODY},
+    )
+
+    @predict_route("/predict", summary="Predict with the default model")
+    async def predict_default(request: Request) -> Response:
+        return await _respond(request, catalog.find_default)
+
+    @predict_route("/v1/models/{name}:predict", summary="Predict with the newest version of a model")
+    async def predict_model(name: str, request: Request) -> Response:
+        return await _respond(request, functools.partial(catalog.find, name))
+
+    @predict_route("/v1/models/{name}/versions/{version}:predict", summary="Predict with one version of a model")
+    async def predict_version(name: str, version: str, request: Request) -> Response:
+        return await _respond(request, functools.partial(catalog.find, name, _number(version)))
+
+    @routes.get(
+        "/v1/models/{name}",
+        response_model=bodies.ModelStatus,
+        responses=bodies.problem_responses(401, 404, 405),
+        summary="States of a model's versions",
+    )
+    async def model_status(name: str) -> dict[str, Any]:
+        if name.endswith(":predict"):  # "{name}" takes the colon too
+            raise Problem("METHOD_NOT_ALLOWED", "predict with POST", headers={"Allow": "POST"})
+        return status(name, catalog.versions(name))
+
+    async def _respond(request: Request, find: Callable[[], Session]) -> Response:
+        content = await predictor.predict(exchange_of(request.scope), find)
+        return Response(content, media_type="application/json")
+
+    return routes
+
+
+def status(name: str, versions: tuple[Version, ...]) -> dict[str, Any]:
+    """A model's versions, newest first, in TensorFlow Serving's form with our reason beside it."""
+    return {
+        "name": name,
+        "ready": any(version.state is State.SERVING for version in versions),
+        "model_version_status": [_version_status(version) for version in reversed(versions)],
+    }
+
+
+def _version_status(version: Version) -> dict[str, Any]:
+    reason = version.reason
+    code, message = ("OK", "") if reason is None else ("FAILED_PRECONDITION", f"{reason.field} is not as expected")
+    found: dict[str, Any] = {
+        "version": str(version.number),
+        "state": _STATES[version.state],
+        "status": {"error_code": code, "error_message": message},
+    }
+    return found if reason is None else found | {"reason": _reason(reason)}
+
+
+def _reason(reason: Refusal) -> dict[str, str]:
+    """The four parts of a refusal, the path cut to its last name."""
+    file = Path(reason.where).name
+    return {"file": file, "field": reason.field, "expected": reason.expected, "found": reason.found}
+
+
+def _number(text: str) -> int:
+    if _VERSION.fullmatch(text) is None:
+        raise Problem("MODEL_NOT_FOUND", "no version of this number is served")
+    return int(text)

@@ -1,0 +1,30 @@
+"""Columns of a data set as training keeps them → the tensors that the graph takes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from clipmax.inputs import Input, TextInput, code_points
+from training.data.dataset import Column, Indices, Split
+
+
+def tensor(schema: Input, column: Column) -> torch.Tensor:
+    """Rows of one column in the dtype and shape that the exported graph takes.
+
+    Args:
+        column: images uint8 or float32 [n, …], numbers float32 [n, 1], categories int32 [n, 1], texts object [n].
+
+    Returns:
+        images float32 [n, …], numbers float32 [n, 1], categories int32 [n, 1], texts int32 [n, L] of code points.
+    """
+    if isinstance(schema, TextInput):
+        return torch.from_numpy(code_points(column.tolist(), schema.max_length))
+    return torch.from_numpy(np.ascontiguousarray(column, dtype=schema.dtype))
+
+
+def tensors(inputs: Sequence[Input], split: Split, rows: Indices | slice) -> list[torch.Tensor]:
+    """Chosen rows of a split, one tensor an input in the schema's order."""
+    return [tensor(schema, split.columns[schema.name][rows]) for schema in inputs]

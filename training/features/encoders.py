@@ -1,0 +1,69 @@
+"""The schema and the training split → the encoders of a model, chosen by kind through one table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol, cast
+
+from torch import nn
+
+from clipmax.inputs import Input
+from training import config
+from training.data.dataset import Split
+from training.features.images import ImageEncoder
+from training.features.rows import RowEncoder
+from training.model import Placed
+
+
+class Encoder(Protocol):
+    """A torch module that turns the tensors of its inputs into float32 features [N, width]."""
+
+    width: int
+
+
+Build = Callable[[Sequence[Any], Split, config.Run], nn.Module]
+
+
+def _image(inputs: Sequence[Any], train: Split, run: config.Run) -> nn.Module:
+    (schema,) = inputs
+    return ImageEncoder.fit(schema, train.columns[schema.name], run.images)
+
+
+def _rows(inputs: Sequence[Any], train: Split, run: config.Run) -> nn.Module:
+    return RowEncoder.fit(inputs, train.columns, run.rows)
+
+
+BUILDERS: Mapping[str, Build] = MappingProxyType({"image": _image, "rows": _rows})
+"""Family of inputs → what fits its encoder: (the inputs it takes, the training split, the run) → module."""
+
+_FAMILIES: Mapping[str, str] = MappingProxyType({"number": "rows", "category": "rows"})
+"""Kinds whose inputs share one encoder; every other kind has one encoder an input."""
+
+
+def build(inputs: Sequence[Input], train: Split, run: config.Run) -> list[Placed]:
+    """All encoders of a model, fitted on the training split, each with the places of its inputs in the schema."""
+    return [
+        Placed(BUILDERS[family]([inputs[place] for place in places], train, run), places)
+        for family, places in _groups(inputs)
+    ]
+
+
+def width(placed: Sequence[Placed]) -> int:
+    """Features that all encoders give together."""
+    return sum(cast(Encoder, each.encoder).width for each in placed)
+
+
+def _groups(inputs: Sequence[Input]) -> list[tuple[str, tuple[int, ...]]]:
+    """(family, places): numbers and categories together where the first of them stands, the others one by one."""
+    groups: list[tuple[str, tuple[int, ...]]] = []
+    shared: set[str] = set()
+    for place, schema in enumerate(inputs):
+        family = _FAMILIES.get(schema.kind)
+        if family is None:
+            groups.append((schema.kind, (place,)))
+        elif family not in shared:
+            shared.add(family)
+            together = tuple(other for other, each in enumerate(inputs) if _FAMILIES.get(each.kind) == family)
+            groups.append((family, together))
+    return groups
