@@ -19,7 +19,9 @@ FROM build AS build-service
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip --python /opt/clipmax/bin/python install . \
     # Tests that packages carry along; nothing imports them.
-    && find /opt/clipmax/lib -type d -name tests -prune -exec rm -rf {} +
+    && find /opt/clipmax/lib -type d -name tests -prune -exec rm -rf {} + \
+    # The C library of onnxruntime: its Python module has the same code inside and never opens it.
+    && rm -f /opt/clipmax/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*
 
 FROM build AS build-training
 ARG PIP_EXTRA_INDEX_URL=

@@ -8,7 +8,7 @@ RUN ?= examples/mnist/recommended.toml
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
 INSTALL := $(PIP) install --quiet --constraint constraints.txt --build-constraint constraints.txt
-SOURCES := clipmax service training tests examples
+PACKAGES := clipmax service training tests
 
 .DEFAULT_GOAL := help
 .PHONY: help venv install run serve test check format lock docker clean
@@ -30,14 +30,14 @@ test: $(VENV)/.development ## run the tests
 	@$(BIN)/pytest
 
 check: $(VENV)/.development ## format, lint, strict types, import boundaries
-	@$(BIN)/ruff format --check $(SOURCES)
-	@$(BIN)/ruff check $(SOURCES)
+	@$(BIN)/ruff format --check --quiet .
+	@$(BIN)/ruff check --quiet .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 format: $(VENV)/.development ## put the code into the one format
-	@$(BIN)/ruff check --fix-only --quiet $(SOURCES)
-	@$(BIN)/ruff format $(SOURCES)
+	@$(BIN)/ruff check --fix-only --quiet .
+	@$(BIN)/ruff format --quiet .
 
 lock: ## remake constraints.txt from what pyproject.toml allows today
 	@PYTHON='$(PYTHON)' ./lock.sh
@@ -48,7 +48,7 @@ docker: ## build the two images: clipmax (the service) and clipmax-training
 
 clean: ## remove the virtual environment, caches and runs; models stay
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist runs
-	find $(SOURCES) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(PACKAGES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Each stamp says which set of packages was installed for the pyproject.toml and constraints.txt that lie here.
 $(VENV)/.venv: constraints.txt

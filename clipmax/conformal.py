@@ -48,6 +48,21 @@ class Conformal(BaseModel):
         return self
 
 
+class Tables(BaseModel):
+    """The scores of both methods on the same rows: a caller chooses the method with the coverage."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    plain: Conformal
+    adaptive: Conformal
+
+    @model_validator(mode="after")
+    def _check_methods(self) -> Tables:
+        if (self.plain.method, self.adaptive.method) != ("plain", "adaptive"):
+            raise ValueError("each table under the name of its method")
+        return self
+
+
 def label_scores(method: Method, probabilities: Probabilities) -> npt.NDArray[np.float64]:
     """How badly each label fits its row, from 0 (best): float [N, K] → float64 [N, K].
 

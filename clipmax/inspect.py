@@ -16,6 +16,7 @@ from clipmax.refusal import Refusal
 from clipmax.repository import Repository
 
 _SHOWN_LABELS = 20
+_SHOWN_CHARACTERS = 120
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +49,10 @@ def describe(manifest: Manifest) -> str:
         "labels": _labels(manifest.labels),
         "temperature": f"{manifest.temperature:.4f}",
         "test": _metrics(manifest),
+        **_optional(manifest),
         "data": _members(manifest.data.rows) + f", fingerprint {manifest.data.fingerprint[:12]}…",
         "training": _training(manifest),
-        **{f"  {name}": _value(value) for name, value in manifest.training.configuration.items()},
+        **{f"  {name}": _cut(_value(value)) for name, value in manifest.training.configuration.items()},
         "libraries": _members(manifest.libraries),
         **{f"file {name}": f"{file.bytes:,} bytes, sha256 {file.sha256}" for name, file in manifest.files.items()},
         "golden": f"{len(manifest.golden)} examples",
@@ -58,6 +60,23 @@ def describe(manifest: Manifest) -> str:
     width = max(map(len, facts))
     lines = (f"  {name:<{width}}  {text}" for name, text in facts.items())
     return "\n".join([f"{manifest.name}, version {manifest.version}", *lines])
+
+
+def _optional(manifest: Manifest) -> dict[str, str]:
+    """What not every manifest has."""
+    facts = {}
+    if conformal := manifest.conformal:
+        facts["conformal"] = f"plain and adaptive scores of {conformal.plain.rows:,} rows"
+    if abstention := manifest.abstention:
+        facts["abstention"] = (
+            f"below {_value(abstention.threshold)} for a risk of {abstention.risk:g} "
+            f"(confidence {abstention.confidence_level:g}); accepted {abstention.coverage:.2%} of {abstention.rows:,}"
+        )
+    return facts
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
 
 
 def _folders(path: Path) -> Iterator[Path]:

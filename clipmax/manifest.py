@@ -16,8 +16,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
 
 from clipmax.abstention import Abstention
-from clipmax.conformal import Conformal
+from clipmax.conformal import Tables
 from clipmax.inputs import Input
+from clipmax.reference import Reference
 from clipmax.refusal import Refusal
 
 FORMAT_VERSION = 1
@@ -102,8 +103,9 @@ class Manifest(_Part):
     label_metadata: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     temperature: float = Field(gt=0.0)
     metrics: Metrics
-    conformal: Conformal | None = None
+    conformal: Tables | None = None
     abstention: Abstention | None = None
+    reference: Reference | None = None
     data: Data
     training: Training
     libraries: dict[str, str]

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import TypeAdapter, ValidationError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
@@ -70,8 +71,9 @@ def load_newest(folder: Path, progress: Progress, run: Run, fingerprint: str) ->
     _check_same(newest, state, run, fingerprint)
     progress.model.load_state_dict(_under("model", tensors))
     progress.best_weights = _under("best", tensors)
+    progress.average = _under("average", tensors)
     progress.best_epoch = state["best_epoch"]
-    progress.epochs = [EpochFigures(**figures) for figures in state["epochs"]]
+    progress.epochs = _figures(newest, state["epochs"])
     progress.norms.load_state_dict(state["norms"])
     _load_optimizer(progress.optimizer, state["optimizer"], _under("optimizer", tensors))
     return epoch
@@ -100,6 +102,7 @@ def _folders(folder: Path) -> list[tuple[int, Path]]:
 def _tensors(progress: Progress) -> dict[str, Tensor]:
     named = {f"model/{name}": value for name, value in progress.model.state_dict().items()}
     named |= {f"best/{name}": value for name, value in progress.best_weights.items()}
+    named |= {f"average/{name}": value for name, value in progress.average.items()}
     for index, values in progress.optimizer.state_dict()["state"].items():
         named |= {f"optimizer/{index}/{key}": value for key, value in values.items() if torch.is_tensor(value)}
     return {name: value.contiguous().clone() for name, value in named.items()}
@@ -122,6 +125,13 @@ def _load_optimizer(
         index, key = name.split("/", 1)
         state.setdefault(int(index), {})[key] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _figures(folder: Path, epochs: Any) -> list[EpochFigures]:
+    try:
+        return TypeAdapter(list[EpochFigures]).validate_python(epochs)
+    except ValidationError as error:  # written by another version of clipmax
+        raise Refusal.from_validation(folder, error) from error
 
 
 def _under(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:

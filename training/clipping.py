@@ -1,8 +1,9 @@
 """Gradients between `backward` and `step`: measured by every rule, shortened where the rule says so.
 
-A rule is a function in `RULES`. It changes `.grad` in place and returns what it measured as 0-d tensors, so that
-nothing waits for the device; the loop reads them when it wants to. A gradient that holds NaN or infinity is left
-as it is: the norm is then not finite, `fired` is false, and `non_finite` names the tensor.
+A rule is a function in `RULES`. It changes `.grad` in place, of a sparse gradient the rows that it holds, and returns
+what it measured as 0-d tensors, so that nothing waits for the device; the loop reads them when it wants to. A gradient
+that holds NaN or infinity is left as it is: the norm is then not finite, `fired` is false, and `non_finite` names the
+tensor.
 """
 
 from __future__ import annotations
@@ -193,7 +194,10 @@ def agc(parameters: Sequence[torch.nn.Parameter], limit: float, history: NormHis
     fired = torch.zeros_like(measured.is_finite)
     for parameter in _before_classifier(parameters):
         if parameter.grad is not None and parameter.numel():
-            fired = fired | _shorten_units(parameter, parameter.grad, limit, measured.is_finite)
+            weights, gradient = parameter.detach(), _values(parameter)
+            if parameter.grad.is_sparse:
+                weights = weights[parameter.grad.indices()[0]]
+            fired = fired | _shorten_units(weights, gradient, limit, measured.is_finite)
     return measured.clipped(fired)
 
 
@@ -242,7 +246,7 @@ def non_finite(named_parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> st
     Waits for the device: call it when the norm a rule returned is not finite.
     """
     for name, parameter in named_parameters:
-        if parameter.grad is not None and not math.isfinite(size := _norm(parameter.grad).item()):
+        if parameter.grad is not None and not math.isfinite(size := _norm(_values(parameter)).item()):
             return f"gradient of {name} (norm {size})"
     return None
 
@@ -260,7 +264,17 @@ class _Measured:
 
 
 def _gradients(parameters: Sequence[torch.nn.Parameter]) -> list[Tensor]:
-    return [parameter.grad for parameter in parameters if parameter.grad is not None and parameter.numel()]
+    return [_values(parameter) for parameter in parameters if parameter.grad is not None and parameter.numel()]
+
+
+def _values(parameter: torch.nn.Parameter) -> Tensor:
+    """The gradient; of a sparse one the touched rows, each once, as a view, so that what changes it changes `.grad`."""
+    gradient = parameter.grad
+    assert gradient is not None  # noqa: S101  # the callers look
+    if not gradient.is_sparse:
+        return gradient
+    parameter.grad = gradient.coalesce()
+    return parameter.grad.values()
 
 
 def _measured(gradients: Sequence[Tensor]) -> _Measured:
@@ -317,8 +331,8 @@ def _before_classifier(parameters: Sequence[torch.nn.Parameter]) -> Sequence[tor
     return parameters[: matrices[-1]] if matrices else parameters
 
 
-def _shorten_units(parameter: Tensor, gradient: Tensor, limit: float, is_finite: Tensor) -> Tensor:
-    bound = limit * _unit_norms(parameter.detach()).clamp(min=_AGC_FLOOR)
+def _shorten_units(weights: Tensor, gradient: Tensor, limit: float, is_finite: Tensor) -> Tensor:
+    bound = limit * _unit_norms(weights).clamp(min=_AGC_FLOOR)
     size = _unit_norms(gradient)
     too_long = (size > bound) & is_finite
     fired = too_long.any()

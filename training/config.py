@@ -1,8 +1,8 @@
 """One run = one typed, frozen, checked configuration, read from one TOML file.
 
 The defaults here suit images; `training.defaults` puts those of other kinds of input in their place, field by field,
-wherever the file says nothing, and the manifest records what was used. Paths under `[data]` are relative to the TOML file, `models` and
-`runs` to the working directory.
+wherever the file says nothing, and the manifest records what was used. Paths under `[data]` are relative to the
+TOML file, `models` and `runs` to the working directory.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Source(_Section):
     """Seed of the split alone, so that runs of different `seed` see the same rows."""
 
     labels: Annotated[tuple[str, ...], Field(min_length=2)] | None = None
-    """The words for class 0, 1, …; by default the numbers themselves."""
+    """The words for class 0, 1, …; by default the numbers themselves, or the training split's words in order."""
 
 
 class IdxSource(_Source):
@@ -58,7 +58,58 @@ class NpzSource(_Source):
     file: Path
 
 
-Source = Annotated[IdxSource | NpzSource, Field(discriminator="source")]
+class TableSource(_Source):
+    """Rows of a CSV (`.csv`, `.tsv`), JSON Lines (`.jsonl`) or Parquet (`.parquet`) file, plain or gzipped (`.gz`).
+
+    Without `numbers`, `categories` and `texts`, the training rows tell what a column is; see `training.data.kinds`.
+    """
+
+    source: Literal["table"]
+    train: Path
+    label: str
+    """The column to predict; its words are the classes."""
+
+    test: Path | None = None
+    """Rows for the one final test; by default a share of the training file."""
+
+    validation_file: Path | None = None
+    """Rows for calibration and for choosing the epoch; by default a share of the training rows."""
+
+    test_share: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """Where there is no test file."""
+
+    group: str | None = None
+    """A column whose rows of equal value must stay on the same side of a split (one patient, one customer)."""
+
+    time: str | None = None
+    """A column to split by: the latest rows are for testing, those before them for validation."""
+
+    numbers: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    texts: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    """Columns that are not used; those of `group` and `time` never are."""
+
+    missing: tuple[str, ...] = ("",)
+    """What stands for a missing value."""
+
+
+class FolderSource(_Source):
+    """PNG and JPEG images of one size in one folder a class: `<train>/<class>/*.png`."""
+
+    source: Literal["folders"]
+    train: Path
+    test: Path | None = None
+    """The same layout, for the one final test; by default a share of the training images."""
+
+    test_share: float = Field(default=0.2, gt=0.0, lt=1.0)
+    """Where there is no test folder."""
+
+    color: Literal["gray", "rgb"] = "rgb"
+
+
+_SOURCES = (IdxSource, NpzSource, TableSource, FolderSource)
+Source = Annotated[IdxSource | NpzSource | TableSource | FolderSource, Field(discriminator="source")]
 
 
 class Augmentation(_Section):
@@ -99,6 +150,32 @@ class Rows(_Section):
     """Share of the cells that become missing or unknown while training, so that the network knows what that is."""
 
 
+class Texts(_Section):
+    """How texts become n-grams, features and logits of their own."""
+
+    max_length: int = Field(default=1024, ge=1)
+    """Code points that count; the rest of a longer text is cut, in training and in service."""
+
+    min_texts: int = Field(default=2, ge=1)
+    """An n-gram that fewer training texts hold gets no weights."""
+
+    max_rows: int = Field(default=131_072, ge=1)
+    """The most frequent n-grams that get weights: bounds file size and the time of a step."""
+
+    width: int = Field(default=64, ge=1)
+    """Features that go into the perceptron."""
+
+    ngram_dropout: float = Field(default=0.7, ge=0.0, lt=1.0)
+    """Share of a text's n-grams that the features do not see while training."""
+
+    deep_rate: float = Field(default=0.1, gt=0.0)
+    """Highest learning rate of the n-grams' features, by row-wise Adagrad."""
+
+    wide_rate: float = Field(default=0.3, gt=0.0)
+    """Highest learning rate of the n-grams' logits, by AdamW with eps 1e-3, which is nearly plain descent: the usual
+    eps over-fits rare n-grams."""
+
+
 class Model(_Section):
     """The multi-layer perceptron between features and logits."""
 
@@ -112,6 +189,9 @@ class Model(_Section):
     initialization: Literal["torch", "he", "prior"] = "torch"
     """`torch`: uniform ± 1/sqrt(fan-in). `he`: normal with variance 2/fan-in, biases 0 (He et al. 2015).
     `prior`: uniform with deviation 0.8/sqrt(fan-in), the last biases the logarithms of the classes' shares."""
+
+    shortcut: bool = False
+    """A linear map straight from features to logits beside the hidden layers."""
 
     members: int = Field(default=1, ge=1)
     """Networks side by side over the same features, each trained on its own order of the rows; the answer is their
@@ -202,6 +282,7 @@ class Run(_Section):
     data: Source
     images: Images = Images()
     rows: Rows = Rows()
+    texts: Texts = Texts()
     model: Model = Model()
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
@@ -266,7 +347,7 @@ def _refusal(path: Path, error: ValidationError) -> Refusal:
     """The first finding, under the key as the file spells it, with the nearest known key beside an unknown one."""
     first = error.errors(include_url=False)[0]
     keys = [str(part) for part in first["loc"]]
-    if keys[:1] == ["data"] and keys[1:2] in (["idx"], ["npz"]):
+    if keys[:1] == ["data"] and keys[1:2] in (["idx"], ["npz"], ["table"], ["folders"]):
         del keys[1]  # pydantic's name for the branch of the union, no key of the file
     key = ".".join(keys)
     if first["type"] == "extra_forbidden":
@@ -274,7 +355,7 @@ def _refusal(path: Path, error: ValidationError) -> Refusal:
         return Refusal(path, key, expected=f"a known key{f' ({near[0]}?)' if near else ''}", found="an unknown one")
     if first["type"] in {"union_tag_not_found", "union_tag_invalid"}:
         found = shorten(first["input"].get("source")) if "source" in first["input"] else "nothing"
-        return Refusal(path, "data.source", expected="'idx' or 'npz'", found=found)
+        return Refusal(path, "data.source", expected="'idx', 'npz', 'table' or 'folders'", found=found)
     plain = Refusal.from_validation(path, error)
     return Refusal(path, key, expected=plain.expected, found=plain.found)
 
@@ -284,7 +365,7 @@ def _known_keys(section: type[BaseModel], prefix: str = "") -> list[str]:
     keys: list[str] = []
     for name, field in section.model_fields.items():
         keys.append(f"{prefix}{name}")
-        for kind in (IdxSource, NpzSource) if name == "data" else (field.annotation,):
+        for kind in _SOURCES if name == "data" else (field.annotation,):
             if isinstance(kind, type) and issubclass(kind, BaseModel):
                 keys += _known_keys(kind, f"{prefix}{name}.")
     return keys

@@ -179,9 +179,8 @@ def _gradient_norms(gradients: Mapping[str, Tensor]) -> dict[str, float]:
     squares: dict[str, float] = {}
     for name, gradient in gradients.items():
         layer = name.rpartition(".")[0] or name
-        squares[layer] = (
-            squares.get(layer, 0.0) + float(torch.linalg.vector_norm(gradient.detach(), dtype=torch.float64)) ** 2
-        )
+        values = gradient.detach().coalesce().values() if gradient.is_sparse else gradient.detach()
+        squares[layer] = squares.get(layer, 0.0) + float(torch.linalg.vector_norm(values, dtype=torch.float64)) ** 2
     return {layer: square**0.5 for layer, square in squares.items()}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import subprocess
 import warnings
 from collections.abc import Mapping, Sequence
@@ -21,15 +20,18 @@ import torch
 
 from clipmax import manifest as manifest_module
 from clipmax.inputs import Input, Tensor, tensors
-from clipmax.manifest import MANIFEST_FILE, MODEL_FILE, Metrics
+from clipmax.manifest import MANIFEST_FILE, MODEL_FILE
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository
+from training import answers, measurement, probes
 from training.config import Run
 from training.data.dataset import Dataset
-from training import probes
 from training.features import columns
 from training.loop import Progress
+from training.measurement import Measured
 from training.model import Calibrated
+from training.report import build as report
+from training.report import page
 
 OPSET = 20
 OUTPUTS = ("logits", "probabilities")
@@ -37,10 +39,6 @@ TOLERANCE = 1e-5
 PARITY_BATCHES = (1, 7, 256)
 _GOLDEN_ROWS = 16
 _LIBRARIES = ("numpy", "onnx", "onnxscript", "onnxruntime", "torch")
-
-# onnxruntime reports usage over the network by default; the switch must be set before its first import.
-os.environ["ORT_DISABLE_TELEMETRY"] = "1"
-import onnxruntime  # noqa: E402  # see above
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +50,8 @@ class Finished:
     fingerprint: str
     progress: Progress
     model: Calibrated
-    metrics: Metrics
+    findings: Sequence[str] = ()
+    """What reading the data found worth saying, for the report."""
 
 
 def publish(finished: Finished) -> Path:
@@ -66,10 +65,14 @@ def publish(finished: Finished) -> Path:
     model = to_onnx(finished.model, finished.dataset)
     golden = _golden(finished)
     check_parity(model, finished.model, finished.dataset)
+    measured = measurement.measure(model, finished.dataset, float(finished.model.temperature))
+    figures = report.build(_evidence(finished, measured))
 
     def write(folder: Path, version: int) -> None:
-        (folder / MODEL_FILE).write_bytes(model)
-        document = _document(finished, version, golden, {MODEL_FILE: model})
+        files = {MODEL_FILE: model, **page.files(figures.model_copy(update={"version": version}))}
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+        document = _document(finished, measured, version, golden, files)
         (folder / MANIFEST_FILE).write_bytes(manifest_module.dump(manifest_module.seal(document)))
 
     return Repository(finished.run.models).publish(finished.run.name, write)
@@ -129,7 +132,7 @@ def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float
     Raises:
         Refusal: a difference above 1e-5, another most probable class, or a result that is not finite.
     """
-    session = _session(model)
+    session = answers.session(model)
     worst = 0.0
     for batch in PARITY_BATCHES:
         for name, inputs in probes.columns(dataset, batch):
@@ -164,7 +167,11 @@ def _golden(finished: Finished) -> list[dict[str, Any]]:
 
 
 def _document(
-    finished: Finished, version: int, golden: Sequence[Mapping[str, Any]], files: Mapping[str, bytes]
+    finished: Finished,
+    measured: Measured,
+    version: int,
+    golden: Sequence[Mapping[str, Any]],
+    files: Mapping[str, bytes],
 ) -> dict[str, Any]:
     run, dataset, progress = finished.run, finished.dataset, finished.progress
     return {
@@ -178,7 +185,10 @@ def _document(
         "labels": list(dataset.labels),
         "label_metadata": {},
         "temperature": float(finished.model.temperature),
-        "metrics": finished.metrics.model_dump(mode="json"),
+        "metrics": measured.metrics.model_dump(mode="json"),
+        "conformal": measured.conformal.model_dump(mode="json"),
+        "abstention": measured.abstention.model_dump(mode="json"),
+        "reference": measured.reference.model_dump(mode="json"),
         "data": {
             "fingerprint": finished.fingerprint,
             "files": dict(dataset.files),
@@ -191,13 +201,34 @@ def _document(
             "configuration": _portable(run),
             "git_commit": _git_commit(),
         },
-        "libraries": {name: library_version(name) for name in _LIBRARIES},
+        "libraries": _libraries(),
         "files": {
             name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
             for name, content in files.items()
         },
         "golden": list(golden),
     }
+
+
+def _evidence(finished: Finished, measured: Measured) -> report.Evidence:
+    """What the report is computed from: the same figures that the manifest has."""
+    return report.Evidence(
+        run=finished.run,
+        configuration=_portable(finished.run),
+        dataset=finished.dataset,
+        fingerprint=finished.fingerprint,
+        epochs=finished.progress.epochs,
+        best_epoch=finished.progress.best_epoch,
+        temperature=float(finished.model.temperature),
+        measured=measured,
+        libraries=_libraries(),
+        git_commit=_git_commit(),
+        findings=finished.findings,
+    )
+
+
+def _libraries() -> dict[str, str]:
+    return {name: library_version(name) for name in _LIBRARIES}
 
 
 def _portable(run: Run) -> dict[str, Any]:
@@ -221,7 +252,7 @@ def _git_commit() -> str | None:
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    return result.stdout.strip() or None
+    return result.stdout.strip() if result.returncode == 0 else None
 
 
 def _check_weights(model: Calibrated) -> None:
@@ -246,13 +277,6 @@ def _checked(content: bytes) -> bytes:
     if foreign or graph.functions:
         raise Refusal(MODEL_FILE, "operators", expected="standard ONNX", found=", ".join(foreign) or "functions")
     return content
-
-
-def _session(model: bytes) -> onnxruntime.InferenceSession:
-    """One thread: torch's pool is alive in this process, and two spinning pools on few cores cost far more."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
 
 def _torch_probabilities(model: Calibrated, columns: Sequence[Tensor]) -> npt.NDArray[np.float32]:

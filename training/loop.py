@@ -6,6 +6,8 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +15,9 @@ import torch
 from torch import Tensor
 
 from clipmax.refusal import Refusal
-from training import clipping, config, losses, metrics, optimizers
+from training import averaging, clipping, config, losses, metrics, observation, optimizers
 from training.data.dataset import Dataset, Indices, Split
+from training.diagnostics import Diagnostics
 from training.features import augmentation, columns
 from training.model import Classifier
 from training.runtime import derive_seed
@@ -48,6 +51,9 @@ class EpochFigures:
     clipped_share: float
     skipped_steps: int
     samples_per_second: float
+    seconds: float
+    """Of the steps alone."""
+    diagnostics: Diagnostics
 
     def line(self) -> str:
         return (
@@ -69,6 +75,10 @@ class Progress:
     epochs: list[EpochFigures] = field(default_factory=list)
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    """Parameter name → moving average; empty where `fit.average` is 0."""
+    class_weights: Tensor | None = None
+    """float32 [K], of the loss; made from the data, so not in a checkpoint."""
 
 
 class NonFiniteError(Exception):
@@ -83,15 +93,15 @@ def train_step(
     Args:
         progress: whose weights, optimizer and norm history change.
         run: for the loss and the clipping rule.
-        batch: one tensor an input, [N, …].
+        batch: one tensor an input, [N, …], or `Bags` for a text.
         labels: int64 [N].
         step: counted from 0 over the whole run, for the message.
 
     Raises:
         NonFiniteError: before the weights are touched.
     """
-    logits = progress.model(*batch)
-    loss = losses.LOSSES[run.loss.name](logits, labels)
+    criterion = losses.build(run.loss, progress.class_weights)
+    loss = reduce(add, (criterion(logits, labels) for logits in progress.model.parts(*batch)))
     progress.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
     clipped = clipping.RULES[run.clipping.rule](list(progress.model.parameters()), run.clipping.limit, progress.norms)
@@ -108,18 +118,21 @@ def fit(
     on_step: Callable[[], None] = lambda: None,
     on_epoch: Callable[[Progress], None] = lambda _: None,
 ) -> None:
-    """Train from where `progress` stands to the last epoch.
+    """Train from where `progress` stands to the last epoch, or until patience is exhausted.
 
     Raises:
         Refusal: a configuration that cannot work on this data; a non-finite step when `on_non_finite` is "stop".
     """
     steps = steps_per_epoch(run, dataset)
     for epoch in range(len(progress.epochs), run.fit.epochs):
+        if _is_exhausted(progress, run.fit.patience):
+            break
         started = time.perf_counter()
         figures = _train_epoch(progress, run, dataset, epoch=epoch, steps=steps, on_step=on_step)
-        rate = steps * run.fit.batch_size / (time.perf_counter() - started)
-        progress.epochs.append(_summarize(progress.model, dataset, figures, epoch=epoch, steps=steps, rate=rate))
-        _keep_best(progress, run.fit.keep)
+        seconds = time.perf_counter() - started
+        with averaging.applied(progress.average, progress.model):
+            progress.epochs.append(_summarize(progress, run, dataset, figures, steps=steps, seconds=seconds))
+            _keep_best(progress, run.fit.keep)
         on_epoch(progress)
 
 
@@ -142,7 +155,7 @@ def logits_of(model: Classifier, dataset: Dataset, split: Split) -> npt.NDArray[
     with torch.no_grad():
         for start in range(0, len(split), _EVALUATION_ROWS):
             rows = slice(start, start + _EVALUATION_ROWS)
-            chunks.append(model(*columns.tensors(dataset.inputs, split, rows)))
+            chunks.append(model(*columns.batch(dataset.inputs, split, rows)))
     return torch.cat(chunks).numpy()
 
 
@@ -163,7 +176,8 @@ def _train_epoch(
     generator = torch.Generator().manual_seed(derive_seed(run.seed, epoch, 1))
     progress.model.train()
     figures = []
-    for index, rows in enumerate(_batches(len(dataset.train), run.fit.batch_size, steps, generator)):
+    batches = _batches(len(dataset.train), run.fit.batch_size, steps, run.model.members, generator)
+    for index, rows in enumerate(batches):
         step = epoch * steps + index
         rate = learning_rate(run, step / (steps * run.fit.epochs))
         optimizers.set_learning_rate(progress.optimizer, rate)
@@ -171,6 +185,8 @@ def _train_epoch(
         labels = torch.from_numpy(dataset.train.labels[rows])
         try:
             figures.append(train_step(progress, run, batch, labels, step=step))
+            if run.fit.average:
+                averaging.move(progress.average, progress.model, decay=run.fit.average, step=step)
         except NonFiniteError as error:
             if run.clipping.on_non_finite == "stop":
                 raise Refusal("training", f"step {step}", expected="finite numbers", found=str(error)) from error
@@ -183,15 +199,16 @@ def learning_rate(run: config.Run, progress: float) -> float:
     return run.optimizer.learning_rate * optimizers.SCHEDULES[run.schedule.name](progress, run.schedule.warmup)
 
 
-def _batches(rows: int, size: int, steps: int, generator: torch.Generator) -> Iterator[Indices]:
-    order = torch.randperm(rows, generator=generator).numpy()
+def _batches(rows: int, size: int, steps: int, members: int, generator: torch.Generator) -> Iterator[Indices]:
+    """Row numbers [members · size] of each step, every member's own part in its own order."""
+    orders = [torch.randperm(rows, generator=generator).numpy() for _ in range(members)]
     for step in range(steps):
-        yield order[step * size : (step + 1) * size]
+        yield np.concatenate([order[step * size : (step + 1) * size] for order in orders])
 
 
 def _batch(dataset: Dataset, rows: Indices, settings: config.Augmentation, generator: torch.Generator) -> list[Tensor]:
     """Training rows as tensors, images changed at random."""
-    batch = columns.tensors(dataset.inputs, dataset.train, rows)
+    batch = columns.batch(dataset.inputs, dataset.train, rows)
     if not augmentation.is_active(settings):
         return batch
     return [
@@ -208,28 +225,52 @@ def _check_finite(model: Classifier, loss: Tensor, norm: Tensor, step: int) -> N
 
 
 def _summarize(
-    model: Classifier, dataset: Dataset, figures: list[StepFigures], *, epoch: int, steps: int, rate: float
+    progress: Progress,
+    run: config.Run,
+    dataset: Dataset,
+    figures: list[StepFigures],
+    *,
+    steps: int,
+    seconds: float,
 ) -> EpochFigures:
+    model, epoch = progress.model, len(progress.epochs) + 1
     if not figures:
-        raise Refusal("training", f"epoch {epoch + 1}", expected="a step with finite numbers", found="none")
+        raise Refusal("training", f"epoch {epoch}", expected="a step with finite numbers", found="none")
     norms = torch.stack([figure.norm for figure in figures])
-    logits = logits_of(model, dataset, dataset.validation)
+    validation = dataset.selection
+    logits = logits_of(model, dataset, validation)
     if not np.isfinite(logits).all():
-        raise Refusal("training", f"epoch {epoch + 1}", expected="finite logits on validation", found="NaN or infinity")
-    sample = dataset.train.take(np.arange(min(len(dataset.train), _TRAIN_SAMPLE_ROWS)))
+        raise Refusal("training", f"epoch {epoch}", expected="finite logits on validation", found="NaN or infinity")
+    sample = dataset.train.take(observation.evenly(len(dataset.train), _TRAIN_SAMPLE_ROWS))
     return EpochFigures(
-        epoch=epoch + 1,
+        epoch=epoch,
         loss=float(torch.stack([figure.loss for figure in figures]).mean()),
         train_accuracy=metrics.accuracy(logits_of(model, dataset, sample), sample.labels),
-        validation_accuracy=metrics.accuracy(logits, dataset.validation.labels),
-        validation_log_loss=metrics.log_loss(logits, dataset.validation.labels),
+        validation_accuracy=metrics.accuracy(logits, validation.labels),
+        validation_log_loss=metrics.log_loss(logits, validation.labels),
         grad_norm_median=float(norms.median()),
         grad_norm_max=float(norms.max()),
         grad_largest=float(torch.stack([figure.largest for figure in figures]).max()),
         clipped_share=float(torch.stack([figure.fired for figure in figures]).float().mean()),
         skipped_steps=steps - len(figures),
-        samples_per_second=rate,
+        samples_per_second=steps * run.fit.batch_size / seconds,
+        seconds=seconds,
+        diagnostics=_diagnose(progress, run, dataset),
     )
+
+
+def _diagnose(progress: Progress, run: config.Run, dataset: Dataset) -> Diagnostics:
+    rows = observation.sample(len(dataset.train), len(dataset.labels))
+    return observation.observe(
+        progress.model,
+        columns.batch(dataset.inputs, dataset.train, rows),
+        torch.from_numpy(dataset.train.labels[rows]),
+        losses.build(run.loss, progress.class_weights),
+    )
+
+
+def _is_exhausted(progress: Progress, patience: int | None) -> bool:
+    return patience is not None and len(progress.epochs) - progress.best_epoch >= patience
 
 
 def _keep_best(progress: Progress, keep: str) -> None:

@@ -32,9 +32,7 @@ def cross_entropy(logits: Tensor, labels: Tensor, *, weights: Tensor | None = No
     return functional.cross_entropy(logits, labels, weight=weights)
 
 
-def label_smoothing(
-    logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, smoothing: float = 0.1
-) -> Tensor:
+def label_smoothing(logits: Tensor, labels: Tensor, *, weights: Tensor | None = None, smoothing: float = 0.1) -> Tensor:
     """Cross-entropy against (1 − smoothing) · one-hot + smoothing / K (Szegedy et al. 2016)."""
     log_p = torch.log_softmax(logits, dim=1)
     rows = (smoothing - 1.0) * _of_truth(log_p, labels) - smoothing * log_p.mean(dim=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,10 +11,15 @@ import torch
 from torch import Tensor, nn
 
 from training import config
+from training.features.text.bags import Bags
+from training.features.text.encoder import TextEncoder
+from training.mixture import Mixture
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
 )
+_UNIFORM_DEVIATION = 0.8
+_SMALLEST_SHARE = 1e-6
 
 
 class Mlp(nn.Sequential):
@@ -32,8 +38,75 @@ class Mlp(nn.Sequential):
                 layers.append(nn.Dropout(settings.dropout))
             width = hidden
         super().__init__(*layers, nn.Linear(width, classes))
-        if settings.initialization == "he":
-            self.apply(_he)
+        if settings.initialization != "torch":
+            self.apply(_he if settings.initialization == "he" else _uniform)
+
+    def start_at(self, shares: Tensor) -> None:
+        """Let the last biases be the logarithms of the classes' shares, float32 [K]: the answer before any evidence."""
+        last = self[-1]
+        assert isinstance(last, nn.Linear)  # noqa: S101  # as built above
+        with torch.no_grad():
+            last.bias.copy_(shares.clamp(min=_SMALLEST_SHARE).log())
+
+
+class Shortcut(nn.Module):
+    """A perceptron and, beside it, a linear map straight from the features.
+
+    Shape:
+        - Input: float32 [N, width]
+        - Output: float32 [N, K]
+    """
+
+    def __init__(self, mlp: Mlp, width: int, classes: int) -> None:
+        super().__init__()
+        self.mlp = mlp
+        self.linear = nn.Linear(width, classes, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        logits: Tensor = self.mlp(features) + self.linear(features)
+        return logits
+
+
+class Members(nn.Module):
+    """Perceptrons side by side over the same features; their answer is the mean of their probabilities.
+
+    While training, the rows come in as many equal parts as there are members, and each member sees its own part:
+    trained on the same rows in the same order they would agree too much for their mean to gain anything.
+
+    Shape:
+        - Input: float32 [N, width]
+        - Output: float32 [N, K]; in evaluation the logarithm of the mean probability
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, features: Tensor) -> Tensor:
+        if self.training:
+            parts = features.chunk(len(self.members))
+            return torch.cat([member(part) for member, part in zip(self.members, parts, strict=True)])
+        logits = torch.stack([torch.log_softmax(member(features), dim=1) for member in self.members])
+        return torch.logsumexp(logits, dim=0) - math.log(len(self.members))
+
+
+def perceptron(width: int, shares: Tensor, settings: config.Model) -> nn.Module:
+    """What stands between features and logits: one perceptron, or several.
+
+    Args:
+        width: of the features.
+        shares: float32 [K], how frequent each class is in the training split.
+        settings: the `[model]` section.
+    """
+    members = [_member(width, shares, settings) for _ in range(settings.members)]
+    return members[0] if len(members) == 1 else Members(members)
+
+
+def _member(width: int, shares: Tensor, settings: config.Model) -> nn.Module:
+    mlp = Mlp(width, len(shares), settings)
+    if settings.initialization == "prior":
+        mlp.start_at(shares)
+    return Shortcut(mlp, width, len(shares)) if settings.shortcut else mlp
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,26 +118,36 @@ class Placed:
 
 
 class Classifier(nn.Module):
-    """The encoders, their features side by side, and the perceptron.
+    """The encoders, their features side by side, and the perceptron; where texts are read, a linear model beside it.
 
     Shape:
-        - Inputs: one tensor an input in the schema's order, rows first
+        - Inputs: one tensor an input in the schema's order, rows first; while training, `Bags` for a text
         - Output: float32 [N, K], the logits
     """
 
-    def __init__(self, placed: Sequence[Placed], mlp: nn.Module) -> None:
+    def __init__(self, placed: Sequence[Placed], mlp: nn.Module, mixture: Mixture | None = None) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(each.encoder for each in placed)
         self.places = [each.places for each in placed]
         self.mlp = mlp
+        self.mixture = mixture
 
-    def forward(self, *columns: Tensor) -> Tensor:
-        features = [
-            encoder(*(columns[place] for place in places))
-            for encoder, places in zip(self.encoders, self.places, strict=True)
-        ]
-        logits: Tensor = self.mlp(torch.cat(features, dim=1) if len(features) > 1 else features[0])
+    def forward(self, *columns: Tensor | Bags) -> Tensor:
+        deep, *wide = self.parts(*columns)
+        logits: Tensor = deep if self.mixture is None else self.mixture(deep, *wide)
         return logits
+
+    def parts(self, *columns: Tensor | Bags) -> list[Tensor]:
+        """The perceptron's logits and, where texts are read, the linear model's: each has a loss of its own."""
+        features, logits = [], []
+        for encoder, places in zip(self.encoders, self.places, strict=True):
+            found = encoder(*(columns[place] for place in places))
+            if isinstance(encoder, TextEncoder):
+                found, own = found
+                logits.append(own)
+            features.append(found)
+        deep = self.mlp(torch.cat(features, dim=1) if len(features) > 1 else features[0])
+        return [deep] if self.mixture is None else [deep, sum(logits, self.mixture.bias)]
 
 
 class Calibrated(nn.Module):
@@ -78,11 +161,22 @@ class Calibrated(nn.Module):
     def __init__(self, classifier: Classifier, temperature: float) -> None:
         super().__init__()
         self.classifier = classifier
+        for encoder in classifier.encoders:
+            if isinstance(encoder, TextEncoder):
+                encoder.join_tables()
         self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float32))
 
     def forward(self, *columns: Tensor) -> tuple[Tensor, Tensor]:
         logits = self.classifier(*columns)
         return logits, torch.softmax(logits / self.temperature, dim=1)
+
+
+def _uniform(module: nn.Module) -> None:
+    if isinstance(module, nn.Linear):
+        fan_in = module.in_features
+        bound = _UNIFORM_DEVIATION * math.sqrt(3.0 / fan_in)  # a uniform's deviation is its bound / sqrt(3)
+        nn.init.uniform_(module.weight, -bound, bound)
+        nn.init.uniform_(module.bias, -1.0 / math.sqrt(fan_in), 1.0 / math.sqrt(fan_in))
 
 
 def _he(module: nn.Module) -> None:

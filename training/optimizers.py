@@ -8,39 +8,72 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
-from torch import nn, optim
+from torch import Tensor, nn, optim
 
 from training import config
+from training.composite import CompositeOptimizer
+from training.features.text.encoder import TextEncoder
+from training.model import Classifier
+from training.row_adagrad import RowAdagrad
 
 Schedule = Callable[[float, float], float]
 _START_SHARE = 1 / 25
 _END_SHARE = 1e-4
+_WIDE_EPS = 1e-3
 
 
 def sgd(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> optim.Optimizer:
-    return optim.SGD(
-        parameters,
-        lr=settings.learning_rate,
-        momentum=settings.momentum,
-        weight_decay=settings.weight_decay,
-        fused=True,
-    )
+    return optim.SGD(_groups(parameters, settings), lr=settings.learning_rate, momentum=settings.momentum, fused=True)
 
 
 def adam(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> optim.Optimizer:
     """Kingma & Ba 2015; weight decay is added to the gradient."""
-    return optim.Adam(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return optim.Adam(_groups(parameters, settings), lr=settings.learning_rate, fused=True)
 
 
 def adamw(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> optim.Optimizer:
     """Loshchilov & Hutter 2019; weight decay acts on the weights, apart from the gradient."""
-    return optim.AdamW(parameters, lr=settings.learning_rate, weight_decay=settings.weight_decay, fused=True)
+    return optim.AdamW(_groups(parameters, settings), lr=settings.learning_rate, fused=True)
+
+
+def _groups(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> list[dict[str, Any]]:
+    """Matrices with weight decay, biases without: pulling an offset towards zero helps nothing."""
+    groups: dict[bool, list[Tensor]] = {True: [], False: []}
+    for parameter in parameters:
+        groups[parameter.dim() > 1].append(parameter)
+    decays = {True: settings.weight_decay, False: 0.0}
+    return [{"params": group, "weight_decay": decays[key]} for key, group in groups.items() if group]
 
 
 OPTIMIZERS: Mapping[str, Callable[[Iterable[nn.Parameter], config.Optimizer], optim.Optimizer]] = MappingProxyType(
     {"sgd": sgd, "adam": adam, "adamw": adamw}
 )
+
+
+def build(model: Classifier, run: config.Run) -> optim.Optimizer:
+    """The run's optimizer over all weights, except that the tables of texts have rules and highest rates of their own.
+
+    The features of n-grams: row-wise Adagrad on sparse gradients. Their logits: AdamW with eps 1e-3.
+    """
+    texts = [encoder for encoder in model.encoders if isinstance(encoder, TextEncoder)]
+    if model.mixture is None:
+        return OPTIMIZERS[run.optimizer.name](model.parameters(), run.optimizer)
+    deep = RowAdagrad([encoder.deep for encoder in texts], lr=run.texts.deep_rate)
+    wide = optim.AdamW(
+        [model.mixture.bias, *(encoder.wide for encoder in texts)],
+        lr=run.texts.wide_rate,
+        eps=_WIDE_EPS,
+        weight_decay=0.0,
+        fused=True,
+    )
+    for optimizer in (deep, wide):
+        for group in optimizer.param_groups:
+            group["relative_rate"] = group["lr"] / run.optimizer.learning_rate
+    taken = {id(weight) for optimizer in (deep, wide) for group in optimizer.param_groups for weight in group["params"]}
+    others = [weight for weight in model.parameters() if id(weight) not in taken]
+    return CompositeOptimizer([OPTIMIZERS[run.optimizer.name](others, run.optimizer), deep, wide])
 
 
 def constant(progress: float, warmup: float) -> float:
@@ -60,13 +93,21 @@ def one_cycle(progress: float, warmup: float) -> float:
     return _fall(progress, warmup, _END_SHARE)
 
 
-SCHEDULES: Mapping[str, Schedule] = MappingProxyType({"constant": constant, "cosine": cosine, "one_cycle": one_cycle})
+def linear(progress: float, warmup: float) -> float:
+    """A linear warm-up, then a straight line down to zero."""
+    return _rise(progress, warmup) if progress < warmup else (1.0 - progress) / (1.0 - warmup)
+
+
+SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
+    {"constant": constant, "cosine": cosine, "linear": linear, "one_cycle": one_cycle}
+)
 """name → (progress 0..1, warm-up share) → factor 0..1 on the learning rate."""
 
 
 def set_learning_rate(optimizer: optim.Optimizer, rate: float) -> None:
+    """The run's rate now; groups with a rate of their own move in proportion."""
     for group in optimizer.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group.get("relative_rate", 1.0)
 
 
 def _rise(progress: float, warmup: float) -> float:

@@ -9,18 +9,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 from tqdm import tqdm
 
+from clipmax import manifest
 from clipmax.manifest import Metrics
 from clipmax.refusal import Refusal
-from training import calibration, checkpoint, clipping, export, loop, metrics, optimizers, runtime
+from training import calibration, checkpoint, clipping, defaults, export, loop, losses, optimizers, runtime
 from training.config import Run
-from training.data import sources
+from training.data import report, sources
 from training.data.dataset import Dataset
 from training.features import encoders
 from training.loop import Progress
-from training.model import Calibrated, Classifier, Mlp
+from training.mixture import Mixture, fit_share
+from training.model import Calibrated, Classifier, perceptron
 
 Say = Callable[[str], None]
 
@@ -49,11 +52,15 @@ def train(run: Run, *, resume: bool = False, say: Say = tqdm.write) -> Outcome:
     threads = runtime.prepare(run.threads)
     folder = run.runs / run.name
     with _alone(folder):
-        dataset = sources.read(run.data)
+        dataset = sources.read(run.data, text_length=run.texts.max_length)
+        run = defaults.fill(run, dataset)
         fingerprint = dataset.fingerprint()
         loop.steps_per_epoch(run, dataset)  # refuses what cannot work before an old checkpoint goes
         say(_describe(dataset, threads))
+        for line in report.lines(dataset):
+            say(f"data: {line}")
         progress = start(run, dataset)
+        dataset = encoders.prepare(progress.model, dataset)
         _resume(folder, progress, run, fingerprint, resume=resume, say=say)
         _fit(folder, progress, run, dataset, fingerprint, say=say)
         outcome = finish(run, dataset, fingerprint, progress)
@@ -64,28 +71,50 @@ def train(run: Run, *, resume: bool = False, say: Say = tqdm.write) -> Outcome:
 def start(run: Run, dataset: Dataset) -> Progress:
     """A classifier at its first weights, with its optimizer; encoders see the training split only."""
     torch.manual_seed(runtime.derive_seed(run.seed))
-    placed = encoders.build(dataset.inputs, dataset.train, run)
-    model = Classifier(placed, Mlp(encoders.width(placed), len(dataset.labels), run.model))
-    optimizer = optimizers.OPTIMIZERS[run.optimizer.name](model.parameters(), run.optimizer)
-    return Progress(model, optimizer, clipping.NormHistory())
+    shares = _shares(dataset)
+    placed = encoders.build(dataset.inputs, dataset.train, run, len(dataset.labels))
+    reads_text = any(schema.kind == "text" for schema in dataset.inputs)
+    mixture = Mixture.start_at(shares) if reads_text else None
+    model = Classifier(placed, perceptron(encoders.width(placed), shares, run.model), mixture)
+    optimizer = optimizers.build(model, run)
+    weights = losses.class_weights(run.loss, dataset.train.labels, len(dataset.labels))
+    return Progress(model, optimizer, clipping.NormHistory(), class_weights=weights)
+
+
+def _shares(dataset: Dataset) -> torch.Tensor:
+    """float32 [K]: how frequent each class is in the training split."""
+    counts = np.bincount(dataset.train.labels, minlength=len(dataset.labels))
+    return torch.from_numpy((counts / counts.sum()).astype(np.float32))
 
 
 def finish(run: Run, dataset: Dataset, fingerprint: str, progress: Progress) -> Outcome:
-    """Take the best weights, fit the temperature on validation, test once, publish."""
+    """Take the best weights, fit the temperature on half of validation, let the exporter measure and publish."""
     progress.model.load_state_dict(progress.best_weights)
+    _mix(progress.model, dataset)
     temperature = calibration.fit_temperature(
-        loop.logits_of(progress.model, dataset, dataset.validation), dataset.validation.labels
+        loop.logits_of(progress.model, dataset, dataset.selection), dataset.selection.labels
     )
-    tested = metrics.evaluate(loop.logits_of(progress.model, dataset, dataset.test), dataset.test.labels, temperature)
     finished = export.Finished(
         run=run,
         dataset=dataset,
         fingerprint=fingerprint,
         progress=progress,
         model=Calibrated(progress.model, temperature),
-        metrics=tested,
     )
-    return Outcome(export.publish(finished), tested, temperature)
+    folder = export.publish(finished)
+    return Outcome(folder, manifest.load(folder).metrics, temperature)
+
+
+def _mix(model: Classifier, dataset: Dataset) -> None:
+    """Weigh the linear model of the texts against the perceptron, on the rows that fit the temperature too."""
+    if model.mixture is None:
+        return
+    held_out = dataset.selection
+    model.mixture.share.fill_(0.0)
+    deep = loop.logits_of(model, dataset, held_out)
+    model.mixture.share.fill_(1.0)
+    wide = loop.logits_of(model, dataset, held_out)
+    model.mixture.share.fill_(fit_share(deep, wide, held_out.labels))
 
 
 def _resume(folder: Path, progress: Progress, run: Run, fingerprint: str, *, resume: bool, say: Say) -> None:

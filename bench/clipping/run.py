@@ -226,10 +226,10 @@ def plot_usual(traces: Sequence[Trace], path: Path) -> None:
         peaks = [max(trace.largest[start : start + 10]) for start in range(0, len(trace.largest), 10)]
         axes.plot(range(0, len(trace.largest), 10), peaks, linewidth=0.7, label=f"seed {seed}")
     axes.axhline(1.0, color="black", linestyle="--", linewidth=1)
-    axes.text(len(traces[0].largest), 1.08, "value clip 1.0", ha="right")
-    axes.set(yscale="log", ylim=(None, 2), xlabel="step", ylabel="largest gradient element")
+    axes.text(len(traces[0].largest), 0.7, "value clip 1.0", ha="right")
+    axes.set(yscale="log", ylim=(None, 4), xlabel="step", ylabel="largest gradient element")
     axes.set_title("The usual MNIST run: a value clip of 1.0 has nothing to do")
-    axes.legend(loc="lower left", ncols=3)
+    axes.legend(loc="upper left", ncols=3)
     save(figure, path)
 
 
@@ -241,7 +241,7 @@ def plot_harsh(harsh: dict[str, dict[Clip, list[Trace]]], path: Path) -> None:
     for row, line in enumerate(worst):
         for column, accuracy in enumerate(line):
             axes.text(column, row, f"{accuracy:.0f}", ha="center", va="center")
-    axes.set_xticks(range(len(CLIPS)), [clip.name.replace(" ", "\n", 1) for clip in CLIPS])
+    axes.set_xticks(range(len(CLIPS)), [clip.name.replace(", ", "\n").replace(" ", "\n", 1) for clip in CLIPS])
     axes.set_yticks(
         range(len(harsh)), [name.replace(", pixels", "\npixels").replace(", raw", "\nraw") for name in harsh]
     )

@@ -33,6 +33,8 @@ _CHAINS: Mapping[Provider, tuple[str, ...]] = {
     "cuda": (_NAMES["cuda"], _CPU),
     "tensorrt": (_NAMES["tensorrt"], _NAMES["cuda"], _CPU),
 }
+# onnxruntime's words for the dtypes of the manifest.
+_TYPES: Mapping[str, str] = {"float32": "tensor(float)", "int32": "tensor(int32)"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +144,8 @@ def _obtained(session: onnxruntime.InferenceSession) -> Provider:
 
 
 def _check_signature(session: onnxruntime.InferenceSession, manifest: Manifest, path: Path) -> None:
-    """Names, types and shapes of the graph are those that the manifest promises; only N is free."""
-    expected_inputs = {one.name: ("tensor(float)", one.shape) for one in manifest.inputs}
+    """Names, types and shapes of the graph are those that the manifest promises; only N and a -1 are free."""
+    expected_inputs = {one.name: (_TYPES[one.dtype], tuple(one.shape)) for one in manifest.inputs}
     row: tuple[int, ...] = (len(manifest.labels),)
     expected_outputs = {str(name): ("tensor(float)", row) for name in manifest.outputs}
     _check_arguments("inputs", session.get_inputs(), expected_inputs, path)
@@ -163,8 +165,13 @@ def _check_arguments(
         argument = found[name]
         if argument.type != dtype:
             raise Refusal(path, f"{field}.{name}.type", expected=dtype, found=argument.type)
-        if isinstance(argument.shape[0], int) or tuple(argument.shape[1:]) != shape:
+        if [_size(size) for size in argument.shape] != [-1, *shape]:
             raise Refusal(path, f"{field}.{name}.shape", expected=f"[N, {_text(shape)}]", found=f"{argument.shape}")
+
+
+def _size(dimension: int | str | None) -> int:
+    """A dimension of the graph: its size, or -1 where it is free (onnxruntime gives its name or None)."""
+    return dimension if isinstance(dimension, int) else -1
 
 
 def _text(shape: tuple[int, ...]) -> str:

@@ -111,7 +111,7 @@ def router(catalog: Catalog, predictor: Predictor) -> APIRouter:
     )
     async def model_status(name: str) -> dict[str, Any]:
         if name.endswith(":predict"):  # "{name}" takes the colon too
-            raise Problem("METHOD_NOT_ALLOWED", "predict with POST", headers={"Allow": "POST"})
+            raise Problem("METHOD_NOT_ALLOWED", "predict with POST", headers={"Allow": "OPTIONS, POST"})
         return status(name, catalog.versions(name))
 
     async def _respond(request: Request, find: Callable[[], Session]) -> Response:

@@ -78,6 +78,18 @@ def test_many_labels_are_counted() -> None:
     assert "label 20" not in shown
 
 
+def test_what_was_calibrated_is_shown() -> None:
+    """Where it was."""
+    scores = {"rows": 2, "scores": [0.1, 0.2]}
+    body = document(
+        conformal={method: {"method": method, **scores} for method in ("plain", "adaptive")},
+        abstention={"risk": 0.01, "confidence_level": 0.95, "threshold": 0.8, "coverage": 0.9, "rows": 1000},
+    )
+    shown = describe(manifest.parse(manifest.dump(body), where=""))
+    assert "plain and adaptive scores of 2 rows" in shown
+    assert "below 0.8 for a risk of 0.01 (confidence 0.95); accepted 90.00% of 1,000" in shown
+
+
 def test_json_is_the_manifest_itself(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """For other programs."""
     assert cli.main(["inspect", str(root / "digits" / "2"), "--json"]) == cli.DONE

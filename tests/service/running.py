@@ -79,6 +79,8 @@ def serving(models: Path, folder: Path, *flags: str, **variables: str) -> Iterat
     Args:
         models: the models folder.
         folder: a place for the log.
+        flags: further flags of the command.
+        variables: further environment variables.
     """
     log = folder / "service.log"
     arguments = ["serve", "--models", str(models), "--port", "0", "--drain-delay-seconds", "0", *flags]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings as hypothesis_settings
 
 from clipmax import manifest as manifest_module
 from clipmax.manifest import MODEL_FILE, Manifest
@@ -14,6 +15,10 @@ from training.config import Run
 from training.data.dataset import Dataset
 from training.loop import Progress
 from training.model import Calibrated
+
+# A slow machine is no failure.
+hypothesis_settings.register_profile("untimed", deadline=None)
+hypothesis_settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -70,9 +70,7 @@ def test_a_factor_lies_between_zero_and_one_and_depends_on_nothing_else(
 
 @pytest.mark.parametrize("name", sorted(SCHEDULES))
 @given(pair=st.tuples(progresses, progresses), warmup=warmups)
-def test_the_rate_rises_before_the_peak_and_falls_after_it(
-    name: str, pair: tuple[float, float], warmup: float
-) -> None:
+def test_the_rate_rises_before_the_peak_and_falls_after_it(name: str, pair: tuple[float, float], warmup: float) -> None:
     """Never the other way round."""
     early, late = sorted(pair)
     factors = SCHEDULES[name](early, warmup), SCHEDULES[name](late, warmup)
@@ -89,22 +87,22 @@ def test_without_warm_up_constant_is_one() -> None:
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_an_optimizer_has_its_settings(name: str) -> None:
-    """Rate and weight decay reach every group; a rate that is set later replaces the first."""
+    """Matrices decay, biases do not; a rate that is set later replaces the first in every group."""
     settings = config.Optimizer(name=name, learning_rate=0.125, weight_decay=0.5, momentum=0.25)
-    optimizer = OPTIMIZERS[name]([nn.Parameter(torch.ones(3))], settings)
-    (group,) = optimizer.param_groups
-    assert (group["lr"], group["weight_decay"]) == (0.125, 0.5)
-    assert group.get("momentum", 0.25) == 0.25
+    optimizer = OPTIMIZERS[name]([nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3, 3))], settings)
+    found = {(group["params"][0].dim(), group["lr"], group["weight_decay"]) for group in optimizer.param_groups}
+    assert found == {(1, 0.125, 0.0), (2, 0.125, 0.5)}
+    assert {group.get("momentum", 0.25) for group in optimizer.param_groups} == {0.25}
     set_learning_rate(optimizer, 0.0625)
-    assert group["lr"] == 0.0625
+    assert {group["lr"] for group in optimizer.param_groups} == {0.0625}
 
 
 @pytest.mark.parametrize("name", sorted(OPTIMIZERS))
 def test_the_first_step_is_the_textbooks(name: str) -> None:
     """From weight 1 with gradient 2, rate 0.1 and weight decay 0.5."""
-    parameter = nn.Parameter(torch.ones(1))
+    parameter = nn.Parameter(torch.ones(1, 1))
     optimizer = OPTIMIZERS[name]([parameter], config.Optimizer(name=name, learning_rate=0.1, weight_decay=0.5))
-    parameter.grad = torch.full((1,), 2.0)
+    parameter.grad = torch.full((1, 1), 2.0)
     optimizer.step()
     expected = {"sgd": 1 - 0.1 * 2.5, "adam": 1 - 0.1, "adamw": (1 - 0.1 * 0.5) - 0.1}[name]
     assert math.isclose(parameter.item(), expected, rel_tol=1e-6)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,12 @@ Indices = npt.NDArray[np.int64]
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
+class Prepared(Protocol):
+    """A column in the form that training wants, made once: rows of it are what an encoder takes."""
+
+    def __getitem__(self, rows: Indices | slice) -> Self: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Split:
     """Rows of one split.
@@ -28,16 +34,27 @@ class Split:
         columns: input name → array [rows, …]: images uint8 or float32, numbers float32 [rows, 1] with NaN for
             missing, categories int32 codes [rows, 1], texts str in an object array [rows].
         labels: int64 [rows], each 0 ≤ label < K.
+        prepared: input name → the same rows as bags of n-grams, once a text encoder is fitted.
+        rows: where each row stands in its file, from 1, for messages; by default in the order of the split.
     """
 
     columns: Mapping[str, Column]
     labels: Indices
+    prepared: Mapping[str, Prepared] = field(default_factory=dict)
+    rows: Indices | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def take(self, rows: Indices) -> Split:
-        return Split({name: column[rows] for name, column in self.columns.items()}, self.labels[rows])
+        columns = {name: column[rows] for name, column in self.columns.items()}
+        prepared = {name: column[rows] for name, column in self.prepared.items()}
+        return Split(columns, self.labels[rows], prepared, self.row_numbers[rows])
+
+    @property
+    def row_numbers(self) -> Indices:
+        """int64 [rows]: where each row stands in its file, from 1."""
+        return np.arange(1, len(self) + 1) if self.rows is None else self.rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +77,19 @@ class Dataset:
     @property
     def splits(self) -> Mapping[str, Split]:
         return {"train": self.train, "validation": self.validation, "test": self.test}
+
+    @property
+    def selection(self) -> Split:
+        """The half of the validation split that chooses the epoch and fits the temperature."""
+        return self.validation.take(halves(self.validation.labels)[0])
+
+    @property
+    def calibration(self) -> Split:
+        """The other half, which only conformal scores and the abstention threshold are fitted on.
+
+        Their promises hold for rows that nothing else was fitted on.
+        """
+        return self.validation.take(halves(self.validation.labels)[1])
 
     def fingerprint(self) -> str:
         """SHA-256 over names, dtypes, shapes and bytes of all inputs and labels of the three splits."""
@@ -138,6 +168,17 @@ def hold_out(labels: Indices, share: float, seed: int, *, classes: int, where: P
     chosen = np.zeros(len(labels), dtype=bool)
     chosen[np.concatenate(aside)] = True
     return np.flatnonzero(~chosen), np.flatnonzero(chosen)
+
+
+def halves(labels: Indices) -> tuple[Indices, Indices]:
+    """Row numbers of two halves, both ascending, always the same for the same labels.
+
+    Rows in random order within their class are dealt out in turn, class after class, so that the halves' counts of a
+    class, and of all rows, differ by at most one; the first half has the odd row.
+    """
+    shuffled = np.random.default_rng(0).permutation(len(labels))
+    dealt = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    return np.sort(dealt[::2]), np.sort(dealt[1::2])
 
 
 def checksums(paths: Sequence[Path], sha256: Mapping[str, str]) -> dict[str, str]:

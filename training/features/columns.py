@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ def tensor(schema: Input, column: Column) -> torch.Tensor:
     """Rows of one column in the dtype and shape that the exported graph takes.
 
     Args:
+        schema: of the column.
         column: images uint8 or float32 [n, …], numbers float32 [n, 1], categories int32 [n, 1], texts object [n].
 
     Returns:
@@ -28,3 +30,13 @@ def tensor(schema: Input, column: Column) -> torch.Tensor:
 def tensors(inputs: Sequence[Input], split: Split, rows: Indices | slice) -> list[torch.Tensor]:
     """Chosen rows of a split, one tensor an input in the schema's order."""
     return [tensor(schema, split.columns[schema.name][rows]) for schema in inputs]
+
+
+def batch(inputs: Sequence[Input], split: Split, rows: Indices | slice) -> list[Any]:
+    """Chosen rows of a split as the encoders take them: prepared columns where there are any, else tensors."""
+    return [
+        split.prepared[schema.name][rows]
+        if schema.name in split.prepared
+        else tensor(schema, split.columns[schema.name][rows])
+        for schema in inputs
+    ]

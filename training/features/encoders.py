@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
@@ -10,10 +11,11 @@ from torch import nn
 
 from clipmax.inputs import Input
 from training import config
-from training.data.dataset import Split
+from training.data.dataset import Dataset, Split
 from training.features.images import ImageEncoder
 from training.features.rows import RowEncoder
-from training.model import Placed
+from training.features.text.encoder import TextEncoder
+from training.model import Classifier, Placed
 
 
 class Encoder(Protocol):
@@ -22,36 +24,58 @@ class Encoder(Protocol):
     width: int
 
 
-Build = Callable[[Sequence[Any], Split, config.Run], nn.Module]
+Build = Callable[[Sequence[Any], Split, config.Run, int], nn.Module]
 
 
-def _image(inputs: Sequence[Any], train: Split, run: config.Run) -> nn.Module:
+def _image(inputs: Sequence[Any], train: Split, run: config.Run, _classes: int) -> nn.Module:
     (schema,) = inputs
     return ImageEncoder.fit(schema, train.columns[schema.name], run.images)
 
 
-def _rows(inputs: Sequence[Any], train: Split, run: config.Run) -> nn.Module:
+def _rows(inputs: Sequence[Any], train: Split, run: config.Run, _classes: int) -> nn.Module:
     return RowEncoder.fit(inputs, train.columns, run.rows)
 
 
-BUILDERS: Mapping[str, Build] = MappingProxyType({"image": _image, "rows": _rows})
-"""Family of inputs → what fits its encoder: (the inputs it takes, the training split, the run) → module."""
+def _text(inputs: Sequence[Any], train: Split, run: config.Run, classes: int) -> nn.Module:
+    (schema,) = inputs
+    return TextEncoder.fit(schema, train.columns[schema.name].tolist(), classes, run.texts)
+
+
+BUILDERS: Mapping[str, Build] = MappingProxyType({"image": _image, "rows": _rows, "text": _text})
+"""Family of inputs → what fits its encoder: (the inputs it takes, the training split, the run, classes) → module."""
 
 _FAMILIES: Mapping[str, str] = MappingProxyType({"number": "rows", "category": "rows"})
 """Kinds whose inputs share one encoder; every other kind has one encoder an input."""
 
 
-def build(inputs: Sequence[Input], train: Split, run: config.Run) -> list[Placed]:
+def build(inputs: Sequence[Input], train: Split, run: config.Run, classes: int) -> list[Placed]:
     """All encoders of a model, fitted on the training split, each with the places of its inputs in the schema."""
     return [
-        Placed(BUILDERS[family]([inputs[place] for place in places], train, run), places)
+        Placed(BUILDERS[family]([inputs[place] for place in places], train, run, classes), places)
         for family, places in _groups(inputs)
     ]
 
 
+def prepare(model: Classifier, dataset: Dataset) -> Dataset:
+    """The data set with every text as its bag of n-grams, made once by the encoder that will be exported."""
+    texts = {
+        dataset.inputs[places[0]].name: encoder
+        for encoder, places in zip(model.encoders, model.places, strict=True)
+        if isinstance(encoder, TextEncoder)
+    }
+
+    def prepared(split: Split) -> Split:
+        bags = {name: encoder.prepare(split.columns[name].tolist()) for name, encoder in texts.items()}
+        return replace(split, prepared=bags)
+
+    if not texts:
+        return dataset
+    return replace(dataset, train=prepared(dataset.train), validation=prepared(dataset.validation))
+
+
 def width(placed: Sequence[Placed]) -> int:
     """Features that all encoders give together."""
-    return sum(cast(Encoder, each.encoder).width for each in placed)
+    return sum(cast("Encoder", each.encoder).width for each in placed)
 
 
 def _groups(inputs: Sequence[Input]) -> list[tuple[str, tuple[int, ...]]]:

@@ -147,9 +147,7 @@ class Words(nn.Module):
         self.register_buffer("limits", torch.tensor(sizes, dtype=torch.int32))
         self.register_buffer("slot_columns", torch.tensor([column for column, _ in slots], dtype=torch.int64))
         self.register_buffer("slot_codes", torch.tensor([code for _, code in slots], dtype=torch.int32))
-        self.vectors = nn.ModuleList(nn.Embedding(sizes[column], settings.column_width) for column in self.long)
-        for vectors in self.vectors:
-            nn.init.normal_(vectors.weight, std=_MAP_DEVIATION)
+        self.vectors = nn.ModuleList(_vectors(sizes[column], settings.column_width) for column in self.long)
         self.width = len(slots) + len(self.long) * settings.column_width
 
     def forward(self, codes: Tensor) -> Tensor:
@@ -168,6 +166,12 @@ class Words(nn.Module):
         draws = torch.rand(codes.shape)
         codes = codes.masked_fill(draws < self.blanking, MISSING_CODE)
         return codes.masked_fill(draws < self.blanking / 2, UNKNOWN_CODE)
+
+
+def _vectors(words: int, width: int) -> nn.Embedding:
+    vectors = nn.Embedding(words, width)
+    nn.init.normal_(vectors.weight, std=_MAP_DEVIATION)
+    return vectors
 
 
 def fit_bins(values: Floats, most: int) -> Bins:

@@ -188,6 +188,14 @@ class Environment(_Part):
     git_commit: str | None
 
 
+class Verdict(_Part):
+    """What some figures mean, in a sentence."""
+
+    name: str
+    good: bool = Field(description="false: worth a look")
+    sentence: str
+
+
 class Report(_Part):
     """The content of `report.json`. Keys stay; new ones may come."""
 
@@ -213,5 +221,6 @@ class Report(_Part):
     prediction_sets: tuple[PredictionSets, ...]
     mistakes: tuple[Mistake, ...]
     data: Data
+    verdicts: tuple[Verdict, ...] = ()
     configuration: dict[str, JsonValue]
     environment: Environment

@@ -1,7 +1,7 @@
-"""A matplotlib figure → SVG that stands inside a page: its colours and fonts are the page's, and nothing is inline style.
+"""A matplotlib figure → SVG that stands inside a page: its colours and fonts are the page's, nothing is inline style.
 
-Colours are drawn as stand-ins (`INK`, `FIRST`, …) and leave as CSS variables, so that one plot fits light and dark. Style
-attributes become presentation attributes, because a content security policy without `unsafe-inline` drops the former.
+Colours are drawn as stand-ins (`INK`, `FIRST`, …) and leave as CSS variables, so that one plot fits light and dark.
+Style attributes become presentation attributes, because a content security policy without `unsafe-inline` drops them.
 """
 
 from __future__ import annotations
@@ -10,11 +10,10 @@ import io
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree as ET
 
 import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
 
 INK, FAINT, FIRST, SECOND, THIRD, GOOD, BACKGROUND = (
@@ -35,11 +34,10 @@ _STYLE: Mapping[str, Any] = MappingProxyType(
     {
         "svg.fonttype": "none",
         "svg.hashsalt": "clipmax",
-        "font.size": 9,
+        "font.size": 9.5,
         "text.color": INK,
         "axes.edgecolor": FAINT,
         "axes.labelcolor": INK,
-        "axes.titlesize": 9,
         "axes.facecolor": "none",
         "axes.grid": True,
         "axes.axisbelow": True,
@@ -52,7 +50,8 @@ _STYLE: Mapping[str, Any] = MappingProxyType(
         "xtick.labelcolor": INK,
         "ytick.labelcolor": INK,
         "legend.frameon": False,
-        "legend.fontsize": 8,
+        "legend.fontsize": 8.5,
+        "legend.handlelength": 1.6,
         "lines.linewidth": 1.6,
         "figure.facecolor": "none",
     }
@@ -64,8 +63,8 @@ _SIZE = re.compile(r"([0-9.]+)px")
 
 
 def style() -> Any:
-    """The context in which figures for this page are drawn: `with style(): figure = Figure(…)`."""
-    return mpl.rc_context(dict(_STYLE))
+    """The context in which figures for this page are made and drawn."""
+    return mpl.rc_context(cast("Any", dict(_STYLE)))
 
 
 def inline(figure: Figure, *, name: str, description: str) -> str:
@@ -78,7 +77,7 @@ def inline(figure: Figure, *, name: str, description: str) -> str:
     """
     buffer = io.BytesIO()
     with style():
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
     root = ET.fromstring(buffer.getvalue())  # noqa: S314  # what matplotlib has just written
     _clean(root, _referenced(root), f"{name}-")
     for attribute in ("width", "height", "version"):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -27,8 +29,9 @@ class Bags:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def __getitem__(self, texts: Tensor) -> Bags:
+    def __getitem__(self, chosen: npt.NDArray[np.int64] | slice) -> Bags:
         """The bags of these texts (int64 [n]), in this order."""
+        texts = torch.from_numpy(np.arange(len(self))[chosen])
         first, counts = self.starts[texts], self.starts[texts + 1] - self.starts[texts]
         starts = _starts(counts)
         places = torch.arange(int(starts[-1])) + torch.repeat_interleave(first - starts[:-1], counts)
@@ -63,9 +66,7 @@ def compress(rows: Tensor, weights: Tensor) -> Bags:
 def join(parts: Sequence[Bags]) -> Bags:
     """Bags of several groups of texts, one after the other."""
     counts = torch.cat([part.starts[1:] - part.starts[:-1] for part in parts])
-    return Bags(
-        torch.cat([part.rows for part in parts]), torch.cat([part.weights for part in parts]), _starts(counts)
-    )
+    return Bags(torch.cat([part.rows for part in parts]), torch.cat([part.weights for part in parts]), _starts(counts))
 
 
 def _starts(counts: Tensor) -> Tensor:

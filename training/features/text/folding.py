@@ -20,8 +20,8 @@ PAGE = 256
 CLASS_STEP = 1 << 24
 """An entry is class · 2^24 + hash, so that comparisons alone tell the class."""
 
-_HASH_FACTOR, _HASH_MODULUS = 2_654_435_761, 16_777_213
 _REPLACEMENT = 0xFFFD
+_MASK = (1 << 64) - 1
 
 Ranges = tuple[tuple[int, int], ...]
 # Scripts written without blanks between words: each letter is a word of its own.
@@ -124,7 +124,19 @@ def _class_of(character: str) -> CharacterClass:
 def _entry(folded: int, kind: CharacterClass) -> int:
     if kind is CharacterClass.BLANK:
         return 0
-    return int(kind) * CLASS_STEP + (8 * folded + int(kind)) * _HASH_FACTOR % _HASH_MODULUS
+    return int(kind) * CLASS_STEP + _mixed(folded) % CLASS_STEP
+
+
+def _mixed(value: int) -> int:
+    """splitmix64's finalizer (Steele et al. 2014): neighbours in Unicode are no neighbours here.
+
+    It has to be strong, because in the graph n-grams are linear in it: with a multiplicative hash alone, all
+    two-letter steps of equal distance would fall together.
+    """
+    value = (value + 0x9E3779B97F4A7C15) & _MASK
+    value = (value ^ (value >> 30)) * 0xBF58476D1CE4E5B9 & _MASK
+    value = (value ^ (value >> 27)) * 0x94D049BB133111EB & _MASK
+    return value ^ (value >> 31)
 
 
 def _within(code_point: int, ranges: Ranges) -> bool:

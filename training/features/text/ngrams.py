@@ -92,6 +92,7 @@ def _words(characters: Tensor) -> Tensor:
     """int64 [N, L + 1]: a hash > 0 of the k-th word at place k, 0 behind the last.
 
     A word's hash is the sum over its letters of a hash of letter, left and right neighbour: a sum can be scattered.
+    The square is what makes order count: without it the sum would be linear, and anagrams nearly equal.
     """
     length = characters.shape[1]
     alone = (characters >= CharacterClass.STAND_ALONE * CLASS_STEP) & (
@@ -104,9 +105,9 @@ def _words(characters: Tensor) -> Tensor:
     left, right = padded[:, :length], padded[:, 2 : 2 + length]
     starts = alone | (joins & (left == 0))
     member = alone | joins
-    own = torch.where(alone, characters, letters * _ODD[0] + left * _ODD[1] + right * _ODD[2])
+    own = torch.where(alone, characters, letters * _ODD[0] + left * _ODD[1] + right * _ODD[2]) % _WORD_MODULUS
     index = torch.where(member, torch.cumsum(starts.to(torch.int64), dim=1) - 1, length)
-    hashed = torch.where(member, own % _LETTER_MODULUS + 1, 0)
+    hashed = torch.where(member, own * own % _LETTER_MODULUS + 1, 0)
     room = torch.cat([hashed, blank], dim=1) * 0
     sums = room.scatter_add(1, index, hashed)
     return torch.where(sums > 0, sums % _WORD_MODULUS + 1, 0)

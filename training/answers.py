@@ -1,0 +1,55 @@
+"""A graph and rows → what onnxruntime answers, in the float32 that the service will give."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from clipmax.inputs import Input
+from training.data.dataset import Indices, Split
+from training.features import columns
+
+# onnxruntime reports usage over the network by default; the switch must be set before its first import.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
+import onnxruntime  # see above
+
+_ROWS = 1024
+_TEXTS = 64
+"""Memory grows with texts times the longest of them: 64 of 1,024 code points take about 60 MB."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """Logits and probabilities, float32 [N, K] each, as the graph gave them, and the true labels, int64 [N]."""
+
+    logits: npt.NDArray[np.float32]
+    probabilities: npt.NDArray[np.float32]
+    labels: Indices
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def session(graph: bytes) -> onnxruntime.InferenceSession:
+    """One thread: torch's pool is alive in this process, and two spinning pools on few cores cost far more."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def answer(session: onnxruntime.InferenceSession, inputs: Sequence[Input], split: Split) -> Answers:
+    """The answers for every row of a split, in chunks of bounded memory."""
+    names = [schema.name for schema in inputs]
+    logits, probabilities = [], []
+    rows = _TEXTS if any(schema.kind == "text" for schema in inputs) else _ROWS
+    for start in range(0, len(split), rows):
+        tensors = columns.tensors(inputs, split, slice(start, start + rows))
+        feeds = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
+        outputs = session.run(["logits", "probabilities"], feeds)
+        logits.append(outputs[0])
+        probabilities.append(outputs[1])
+    return Answers(logits=np.concatenate(logits), probabilities=np.concatenate(probabilities), labels=split.labels)

@@ -1,0 +1,273 @@
+"""What a run was, and what its graph answered on validation and test → all figures of the report."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from clipmax.conformal import Conformal
+from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
+from training import abstention, conformal, diagnostics, metrics
+from training.answers import Answers
+from training.config import Run
+from training.data.dataset import Dataset
+from training.loop import EpochFigures
+from training.measurement import Measured
+from training.report import figures
+from training.report.mistakes import most_confident
+from training.report.verdicts import verdicts
+
+COVERAGES = (0.8, 0.9, 0.95, 0.99)
+_PAIRS = 50
+_CURVE_POINTS = 200
+_NORM_RULES = frozenset({"norm"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """Everything the report is computed from.
+
+    Args:
+        measured: what the exported graph reached and can promise.
+        findings: what reading the data found worth saying.
+    """
+
+    run: Run
+    configuration: Mapping[str, Any]
+    dataset: Dataset
+    fingerprint: str
+    epochs: Sequence[EpochFigures]
+    best_epoch: int
+    temperature: float
+    measured: Measured
+    libraries: Mapping[str, str]
+    git_commit: str | None
+    findings: Sequence[str] = ()
+
+
+def build(evidence: Evidence) -> figures.Report:
+    """All figures. The version is not known yet: it comes with publishing."""
+    report = _figures(evidence)
+    return report.model_copy(update={"verdicts": verdicts(report)})
+
+
+def _figures(evidence: Evidence) -> figures.Report:
+    run, dataset, epochs = evidence.run, evidence.dataset, tuple(evidence.epochs)
+    tables = evidence.measured.conformal
+    seconds = sum(epoch.seconds for epoch in epochs)
+    return figures.Report(
+        name=run.name,
+        created=datetime.now(UTC).replace(microsecond=0),
+        labels=dataset.labels,
+        seed=run.seed,
+        training_seconds=seconds,
+        best_epoch=evidence.best_epoch,
+        temperature=evidence.temperature,
+        validation=_split(evidence.measured.selection, evidence.temperature),
+        test=_split(evidence.measured.test, evidence.temperature),
+        epochs=epochs,
+        clipping=_clipping(run, epochs),
+        softmax=tuple(diagnostics.sentences(epochs[evidence.best_epoch - 1].diagnostics)),
+        diagnostics_share=sum(epoch.diagnostics.seconds for epoch in epochs) / seconds,
+        reliability=_reliability(evidence.measured.test),
+        confusion=_confusion(evidence.measured.test, dataset.labels),
+        per_class=_per_class(evidence.measured.test, dataset.labels),
+        selective=_selective(evidence),
+        prediction_sets=tuple(
+            _sets(table, evidence.measured.test, coverage)
+            for table in (tables.plain, tables.adaptive)
+            for coverage in COVERAGES
+        ),
+        mistakes=most_confident(evidence.measured.test.probabilities, dataset.test, dataset.inputs, dataset.labels),
+        data=_data(evidence),
+        configuration=dict(evidence.configuration),
+        environment=_environment(evidence),
+    )
+
+
+def _split(answers: Answers, temperature: float) -> figures.SplitFigures:
+    found = metrics.evaluate(answers.logits, answers.labels, temperature)
+    noise = metrics.ece_noise(answers.probabilities)
+    right = round(found.accuracy * found.rows)
+    return figures.SplitFigures(
+        metrics=found,
+        accuracy_low=1.0 - abstention.clopper_pearson_upper(found.rows - right, found.rows, 0.025),
+        accuracy_high=abstention.clopper_pearson_upper(right, found.rows, 0.025),
+        ece_noise_mean=noise.mean,
+        ece_noise_upper=noise.upper,
+    )
+
+
+def _clipping(run: Run, epochs: Sequence[EpochFigures]) -> figures.Clipping:
+    settings = run.clipping
+    return figures.Clipping(
+        rule=settings.rule,
+        limit=settings.limit,
+        norm_limit=settings.limit if settings.rule in _NORM_RULES else None,
+        clipped_share=float(np.mean([epoch.clipped_share for epoch in epochs])),
+        skipped_steps=sum(epoch.skipped_steps for epoch in epochs),
+    )
+
+
+def _reliability(answers: Answers) -> figures.Reliability:
+    uncalibrated = np.exp(metrics.log_probabilities(answers.logits))
+    return figures.Reliability(
+        before=_bins(metrics.reliability(uncalibrated, answers.labels)),
+        after=_bins(metrics.reliability(answers.probabilities, answers.labels)),
+    )
+
+
+def _bins(found: metrics.Reliability) -> figures.Bins:
+    return figures.Bins(
+        count=tuple(found.count.tolist()),
+        confidence=_numbers(found.confidence),
+        accuracy=_numbers(found.accuracy),
+        band_low=_numbers(found.band_low),
+        band_high=_numbers(found.band_high),
+    )
+
+
+def _numbers(values: npt.NDArray[Any]) -> tuple[figures.Number, ...]:
+    return tuple(value if math.isfinite(value) else None for value in values.tolist())
+
+
+def _confusion(answers: Answers, labels: Sequence[str]) -> figures.Confusion:
+    classes = len(labels)
+    predicted = answers.probabilities.argmax(axis=1)
+    wrong = predicted != answers.labels
+    # Pairs that occur, rather than all K² of them: K may be large.
+    pairs, counts = np.unique(answers.labels[wrong] * classes + predicted[wrong], return_counts=True)
+    support = np.bincount(answers.labels, minlength=classes)
+    matrix = None
+    if classes <= figures.CLASSES_IN_MATRIX:
+        matrix = tuple(map(tuple, metrics.confusion(answers.probabilities, answers.labels).tolist()))
+    return figures.Confusion(
+        matrix=matrix,
+        pairs=tuple(
+            figures.Confused(
+                true=labels[pair // classes],
+                predicted=labels[pair % classes],
+                rows=count,
+                share=count / int(support[pair // classes]),
+            )
+            for pair, count in sorted(zip(pairs.tolist(), counts.tolist(), strict=True), key=lambda item: -item[1])[
+                :_PAIRS
+            ]
+        ),
+    )
+
+
+def _per_class(answers: Answers, labels: Sequence[str]) -> tuple[figures.ClassFigures, ...]:
+    found = metrics.per_class(answers.probabilities, answers.labels)
+    columns = (found.precision.tolist(), found.recall.tolist(), found.f1.tolist(), found.support.tolist())
+    return tuple(
+        figures.ClassFigures(label=label, precision=precision, recall=recall, f1=f1, support=support)
+        for label, precision, recall, f1, support in zip(labels, *columns, strict=True)
+    )
+
+
+def _selective(evidence: Evidence) -> figures.Selective:
+    probabilities, labels = evidence.measured.test.probabilities, evidence.measured.test.labels
+    test = abstention.measure(evidence.measured.abstention, probabilities, labels)
+    curve = abstention.risk_coverage(probabilities, labels)
+    kept = np.unique(np.linspace(0, len(curve.coverage) - 1, _CURVE_POINTS).round().astype(int))
+    return figures.Selective(
+        chosen=evidence.measured.abstention,
+        test=figures.Accepted(
+            rows=test.rows,
+            accepted=test.accepted,
+            wrong=test.wrong,
+            coverage=test.coverage,
+            risk=test.risk if test.accepted else None,
+            risk_low=test.risk_low,
+            risk_high=test.risk_high,
+        ),
+        curve=figures.Curve(
+            threshold=tuple(curve.threshold[kept].tolist()),
+            coverage=tuple(curve.coverage[kept].tolist()),
+            risk=tuple(curve.risk[kept].tolist()),
+            area=abstention.area(curve),
+        ),
+    )
+
+
+def _sets(table: Conformal, answers: Answers, coverage: float) -> figures.PredictionSets:
+    found = conformal.measure(table, answers.probabilities, answers.labels, coverage=coverage)
+    return figures.PredictionSets(
+        method=table.method,
+        asked=coverage,
+        threshold=found.threshold if math.isfinite(found.threshold) else None,
+        rows=found.rows,
+        calibration_rows=table.rows,
+        coverage=found.coverage,
+        noise=found.noise,
+        mean_size=found.mean_size,
+        empty=found.empty,
+        per_class=_numbers(found.per_class),
+    )
+
+
+def _data(evidence: Evidence) -> figures.Data:
+    dataset, selected = evidence.dataset, len(evidence.measured.selection.labels)
+    calibration = len(dataset.validation) - selected
+    uses = (
+        ("train", len(dataset.train), "weights and encoders were fitted on it"),
+        ("validation, first half", selected, "chose the epoch and fitted the temperature"),
+        ("validation, second half", calibration, "gave the conformal scores and the abstention threshold"),
+        ("test", len(dataset.test), "read once, at the end; nothing was chosen by it"),
+    )
+    return figures.Data(
+        fingerprint=evidence.fingerprint,
+        files=dict(dataset.files),
+        inputs=tuple(
+            figures.InputSummary(name=schema.name, kind=schema.kind, detail=_detail(schema))
+            for schema in dataset.inputs
+        ),
+        splits=tuple(figures.SplitUse(name=name, rows=rows, use=use) for name, rows, use in uses),
+        findings=tuple(evidence.findings),
+    )
+
+
+def _detail(schema: Input) -> str:
+    match schema:
+        case ImageInput():
+            size = " × ".join(map(str, schema.shape))
+            return f"{size} pixels, {schema.minimum:g} to {schema.maximum:g}"
+        case NumberInput():
+            return f"{schema.minimum:.7g} to {schema.maximum:.7g} in training"
+        case CategoryInput():
+            return f"{len(schema.categories):,} words in training"
+        case TextInput():
+            return f"the first {schema.max_length:,} code points are read"
+
+
+def _environment(evidence: Evidence) -> figures.Environment:
+    return figures.Environment(
+        python=platform.python_version(),
+        platform=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        threads=torch.get_num_threads(),
+        libraries=dict(evidence.libraries),
+        git_commit=evidence.git_commit,
+    )
+
+
+def _processor() -> str:
+    """The CPU's name and the cores this process may use: timings mean little without."""
+    cores = f"{len(os.sched_getaffinity(0))} cores"
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return cores
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {cores}" if names else cores
