@@ -46,6 +46,8 @@ COPY --from=build-training /opt/clipmax /opt/clipmax
 WORKDIR /work
 COPY examples/ examples/
 RUN ln -s /models models && mkdir runs && chown 10001:10001 runs
+# The font cache of the report's plots: there is no home folder.
+ENV MPLCONFIGDIR=/tmp/matplotlib
 USER 10001:10001
 ENTRYPOINT ["clipmax"]
 CMD ["train", "examples/mnist/recommended.toml"]

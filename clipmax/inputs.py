@@ -98,7 +98,7 @@ class ImageInput(_Input):
             Problem: INPUT_SHAPE, TYPE, NUMBER_RANGE, IMAGE_INVALID or IMAGE_TOO_LARGE, with the row's pointer.
         """
         rows = [
-            self._row(value, row, pointer) for row, (value, pointer) in enumerate(zip(values, pointers, strict=True))
+            self.row(value, row, pointer) for row, (value, pointer) in enumerate(zip(values, pointers, strict=True))
         ]
         return np.stack(rows).astype(np.float32).reshape(len(rows), *self.shape)
 
@@ -106,7 +106,8 @@ class ImageInput(_Input):
         flat = tensor.reshape(len(tensor), -1)
         return np.asarray((flat.min(axis=1) < self.minimum) | (flat.max(axis=1) > self.maximum))
 
-    def _row(self, value: object, row: int, pointer: str) -> Tensor:
+    def row(self, value: object, row: int, pointer: str) -> Tensor:
+        """One row's JSON value → float64 [size]; `row` is its number, for messages. Raises what `tensor` does."""
         if isinstance(value, dict):
             return self._encoded(value, pointer)
         if not isinstance(value, list):

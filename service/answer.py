@@ -1,21 +1,35 @@
-"""Arrays → the predictions of one answer, as bytes."""
+"""The arrays of one run → the predictions of each request in it, as JSON text.
+
+The text is put together here rather than by a JSON library because a run answers many requests at once: the order
+of the labels and the digits of the numbers are made for the whole run, the labels are escaped once a model, and
+what is left for a request is to join strings.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
+from clipmax.inputs import Input, Tensor
 from clipmax.problems import Problem
 from service.engine.session import Outputs, Session
 
 DEFAULT_TOP_K = 3
 
+_FEW_ROWS = 4
+"""Up to this many rows plain Python sorts the labels faster than numpy, whose calls cost a microsecond each."""
+
+_FEW_LABELS = 64
+"""Up to this many labels a full sort of a row costs no more than finding its top first."""
+
 Floats = npt.NDArray[np.float32]
+Flags = npt.NDArray[np.bool_]
+Remarks = Mapping[str, Flags]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,52 +41,203 @@ class Options:
     logits: bool = False
 
 
-def predictions(
-    labels: Sequence[str], outputs: Outputs, out_of_range: npt.NDArray[np.bool_], options: Options
-) -> list[dict[str, Any]]:
-    """One labelled object a row, likeliest label first; equally likely ones in label order.
+DEFAULT = Options()
 
-    Numbers are the float64 of the float32 that onnxruntime gave, so they read back as exactly that float32.
+
+class Words:
+    """The parts of a V1 answer that are the same in all answers of a session, in JSON already."""
+
+    def __init__(self, session: Session) -> None:
+        manifest = session.manifest
+        quoted = [orjson.dumps(label).decode() for label in manifest.labels]
+        self.heads = [f'{{"label":{label},"probability":' for label in quoted]
+        self.keys = [f"{label}:" for label in quoted]
+        self.tail = f'],"model":"{manifest.name}","version":{manifest.version},"provider":"{session.provider}"'
+
+
+class Results:
+    """What one run gave, shared by the requests that were in it.
+
+    Attributes:
+        outputs: the graph's outputs, N rows each.
+        remarks: member of a prediction → bool [N], see `remarks`.
+    """
+
+    def __init__(self, words: Words, outputs: Outputs, found: Remarks) -> None:
+        self.outputs = outputs
+        self.remarks = found
+        self._words = words
+
+    def like(self, outputs: Outputs, found: Remarks) -> Results:
+        """Other rows of the same session."""
+        return Results(self._words, outputs, found)
+
+    @cached_property
+    def is_finite(self) -> bool:
+        return _is_finite(self.outputs.probabilities) and _is_finite(self.outputs.logits)
+
+    def check(self, start: int, stop: int) -> None:
+        """Refuse rows that no model should give; the other rows of the run are not touched by it.
+
+        Raises:
+            Problem: NON_FINITE_OUTPUT.
+        """
+        if not self.is_finite and not self._part(start, stop).is_finite:
+            raise Problem("NON_FINITE_OUTPUT", "the model gave NaN or infinity for an input that it should take")
+
+    def predictions(self, start: int, stop: int, options: Options) -> list[str]:
+        """One labelled JSON object a row, likeliest label first; equally likely ones in label order.
+
+        Each number has the fewest digits that read back as exactly the float32 that onnxruntime gave.
+
+        Raises:
+            Problem: NON_FINITE_OUTPUT.
+        """
+        self.check(start, stop)
+        if options != DEFAULT or not self.is_finite:
+            return self._part(start, stop)._texts(options)
+        return self._default_texts[start:stop]
+
+    @cached_property
+    def _default_texts(self) -> list[str]:
+        """Of every row, because nearly every request asks for nothing else."""
+        return self._texts(DEFAULT)
+
+    def _part(self, start: int, stop: int) -> Results:
+        rows = slice(start, stop)
+        outputs = Outputs(logits=self.outputs.logits[rows], probabilities=self.outputs.probabilities[rows])
+        return self.like(outputs, {name: flags[rows] for name, flags in self.remarks.items()})
+
+    def _texts(self, options: Options) -> list[str]:
+        heads, texts = self._words.heads, []
+        order, digits = top(self.outputs.probabilities, min(options.top_k, len(heads)))
+        for labels, numbers, rest in zip(order, digits, self._rests(options), strict=True):
+            tops = [f"{heads[label]}{number}}}" for label, number in zip(labels, numbers, strict=True)]
+            texts.append(f'{tops[0][:-1]},"top":[{",".join(tops)}]{rest}}}')
+        return texts
+
+    def _rests(self, options: Options) -> Iterable[str]:
+        """What follows `top` in each prediction."""
+        rests: Iterable[str] = self._remark_texts()
+        for member, is_wanted, values in (
+            ("probabilities", options.probabilities, self.outputs.probabilities),
+            ("logits", options.logits, self.outputs.logits),
+        ):
+            if is_wanted:
+                rests = [f"{rest}{text}" for rest, text in zip(rests, self._by_label(member, values), strict=True)]
+        return rests
+
+    def _remark_texts(self) -> list[str]:
+        rows = len(self.outputs.probabilities)
+        if not any(flags.any() for flags in self.remarks.values()):
+            return ["".join(f',"{name}":false' for name in self.remarks)] * rows
+        columns = [
+            [f',"{name}":{"true" if flag else "false"}' for flag in flags] for name, flags in self.remarks.items()
+        ]
+        return ["".join(texts) for texts in zip(*columns, strict=True)]
+
+    def _by_label(self, member: str, values: Floats) -> list[str]:
+        keys = self._words.keys
+        return [
+            f',"{member}":{{{",".join([key + number for key, number in zip(keys, numbers, strict=True)])}}}'
+            for numbers in _digits(values)
+        ]
+
+
+@dataclass(slots=True)
+class Share:
+    """The rows of a run that belong to one request."""
+
+    results: Results
+    start: int
+    stop: int
+
+    @property
+    def outputs(self) -> Outputs:
+        """Of these rows only; not checked, see `Results.check`."""
+        rows = slice(self.start, self.stop)
+        whole = self.results.outputs
+        return Outputs(logits=whole.logits[rows], probabilities=whole.probabilities[rows])
+
+    @property
+    def remarks(self) -> Remarks:
+        return {name: flags[self.start : self.stop] for name, flags in self.results.remarks.items()}
+
+
+def encode(words: Words, share: Share, options: Options, request_id: str) -> bytes:
+    """The body of a V1 answer; a request id is made of characters that JSON does not escape.
 
     Raises:
         Problem: NON_FINITE_OUTPUT.
     """
-    if not (np.isfinite(outputs.probabilities).all() and np.isfinite(outputs.logits).all()):
-        raise Problem("NON_FINITE_OUTPUT", "the model gave NaN or infinity for an input that it should take")
-    tops = _top(labels, outputs.probabilities, options.top_k)
-    rows: list[dict[str, Any]] = [
-        {**top[0], "top": top, "out_of_range": flag} for top, flag in zip(tops, out_of_range.tolist(), strict=True)
+    rows = share.results.predictions(share.start, share.stop, options)
+    return f'{{"predictions":[{",".join(rows)}{words.tail},"request_id":"{request_id}"}}'.encode()
+
+
+def remarks(inputs: Sequence[Input], tensors: Mapping[str, Tensor]) -> Remarks:
+    """What is to be said of rows: `out_of_range`, and where the model has such inputs `unknown` and `truncated`.
+
+    Args:
+        inputs: the model's input schema.
+        tensors: by input name, N rows each.
+
+    Returns:
+        bool [N] by the name of the member of a prediction.
+    """
+    kinds = {one.kind for one in inputs}
+    found = {"out_of_range": _any(one.out_of_range(tensors[one.name]) for one in inputs)}
+    if "category" in kinds:
+        found["unknown"] = _any(one.unknown(tensors[one.name]) for one in inputs)
+    if "text" in kinds:
+        found["truncated"] = _any(one.truncated(tensors[one.name]) for one in inputs)
+    return found
+
+
+def top(probabilities: Floats, top_k: int) -> tuple[list[list[int]], list[list[str]]]:
+    """The `top_k` likeliest labels of each row and the digits of their probabilities.
+
+    Equally likely labels come in label order: float32 [N, K] → two lists [N, top_k].
+    """
+    labels = probabilities.shape[1]
+    if labels > _FEW_LABELS and top_k < labels:
+        order = np.array([_partial_order(row, top_k) for row in probabilities])
+    elif len(probabilities) <= _FEW_ROWS:
+        return _top_of_few(probabilities, top_k)
+    else:
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
+    return order.tolist(), _digits(np.take_along_axis(probabilities, order, axis=1))
+
+
+def _top_of_few(probabilities: Floats, top_k: int) -> tuple[list[list[int]], list[list[str]]]:
+    order = [
+        sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top_k]  # stable, also in reverse
+        for row in probabilities.tolist()
     ]
-    if options.probabilities:
-        _add(rows, "probabilities", labels, outputs.probabilities)
-    if options.logits:
-        _add(rows, "logits", labels, outputs.logits)
-    return rows
-
-
-def encode(session: Session, rows: list[dict[str, Any]], request_id: str) -> bytes:
-    """The body of a V1 answer."""
-    manifest = session.manifest
-    return orjson.dumps(
-        {
-            "predictions": rows,
-            "model": manifest.name,
-            "version": manifest.version,
-            "provider": session.provider,
-            "request_id": request_id,
-        }
-    )
-
-
-def _top(labels: Sequence[str], probabilities: Floats, top_k: int) -> list[list[dict[str, Any]]]:
-    order = np.argsort(-probabilities, axis=1, kind="stable")[:, : min(top_k, len(labels))]
-    values = np.take_along_axis(probabilities, order, axis=1)
-    return [
-        [{"label": labels[label], "probability": value} for label, value in zip(indices, row, strict=True)]
-        for indices, row in zip(order.tolist(), values.tolist(), strict=True)
+    digits = [
+        [numbers[label] for label in labels] for labels, numbers in zip(order, _digits(probabilities), strict=True)
     ]
+    return order, digits
 
 
-def _add(rows: list[dict[str, Any]], member: str, labels: Sequence[str], values: Floats) -> None:
-    for row, numbers in zip(rows, values.tolist(), strict=True):
-        row[member] = dict(zip(labels, numbers, strict=True))
+def _partial_order(row: Floats, top_k: int) -> npt.NDArray[np.intp]:
+    """Without sorting all of many labels: those as likely as the last one that is wanted, then sorted."""
+    least = np.partition(row, -top_k)[-top_k]
+    candidates = np.flatnonzero(row >= least)
+    return candidates[np.argsort(-row[candidates], kind="stable")[:top_k]]
+
+
+def _digits(values: Floats) -> list[list[str]]:
+    """Each number in the fewest digits that read back as the same float32: [N, K] → text."""
+    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
+    return [row.split(",") for row in text[2:-2].split("],[")]
+
+
+def _is_finite(values: Floats) -> bool:
+    """The sum of squares is one quick call, and infinite or NaN if any value is; if it only overflowed, look closer."""
+    flat = values.reshape(-1)
+    return bool(np.isfinite(flat.dot(flat))) or bool(np.isfinite(values).all())
+
+
+def _any(flags: Iterable[Flags]) -> Flags:
+    first, *others = flags
+    return np.logical_or.reduce([first, *others]) if others else first

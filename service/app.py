@@ -12,14 +12,15 @@ from starlette.types import Receive, Scope, Send
 
 from clipmax.problems import Problem
 from service import logs
+from service.admission import Bounds
 from service.auth import Keys
 from service.engine.catalog import Catalog
 from service.engine.session import Execution, Session
-from service.engine.worker import Worker
 from service.exchange import Exchange, exchange_of
+from service.inference import Inference
 from service.reading.body import ClientGone
 from service.reading.v1 import Limits
-from service.routes import docs, health, openapi, v1
+from service.routes import docs, health, openapi, v1, v2
 from service.settings import Settings
 
 _OPEN_PATHS = frozenset({health.LIVE, health.READY})
@@ -38,6 +39,7 @@ def create_app(settings: Settings) -> Service:
         catalog=Catalog(settings.models, execution, default_model=settings.default_model),
         keys=None if settings.api_keys_file is None else Keys.read(settings.api_keys_file),
         limits=Limits(settings.max_body_bytes, settings.max_batch_rows, settings.max_json_depth),
+        bounds=Bounds(settings.max_queue_rows, settings.max_queue_bytes, settings.max_client_rows),
     )
 
 
@@ -52,7 +54,7 @@ class Service(FastAPI):
         draining: whether the process is about to end.
     """
 
-    def __init__(self, *, catalog: Catalog, keys: Keys | None, limits: Limits) -> None:
+    def __init__(self, *, catalog: Catalog, keys: Keys | None, limits: Limits, bounds: Bounds) -> None:
         super().__init__(
             title="clipmax",
             summary="Class probabilities you can trust",
@@ -66,10 +68,13 @@ class Service(FastAPI):
         self.catalog = catalog
         self.draining = health.Draining()
         self.keys = keys
-        self.worker = Worker()
-        self.predictor = v1.Predictor(catalog, limits, self.worker)
+        self.inference = Inference(limits, bounds)
+        self.predictor = v1.Predictor(catalog, self.inference)
+        self.inferrer = v2.Inferrer(catalog, limits, self.inference.reading)
         self.targets: dict[str, Callable[[], Session]] = {}
+        self.infer_targets: dict[str, Callable[[], Session]] = {}
         self.include_router(v1.router(catalog, self.predictor))
+        self.include_router(v2.router(catalog, self.inferrer, limits))
         self.include_router(health.router(catalog, self.draining))
         self.include_router(docs.router())
         self.add_exception_handler(Problem, _on_problem)
@@ -90,6 +95,8 @@ class Service(FastAPI):
         except Exception as error:  # noqa: BLE001  # the last line: whatever it is, the caller gets our 500
             logs.failure("request failed", error, request_id=exchange.request_id)
             await exchange.fail(_internal())
+        finally:
+            self.inference.admission.release(exchange)
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
@@ -98,6 +105,10 @@ class Service(FastAPI):
         find = self.targets.get(scope["path"]) if scope["method"] == "POST" else None
         if find is not None:
             await exchange.reply(await self.predictor.predict(exchange, find))
+            return
+        find = self.infer_targets.get(scope["path"]) if scope["method"] == "POST" else None
+        if find is not None:
+            await exchange.write(await self.inferrer.infer(exchange, find))
             return
         # The server drops the body of an answer to HEAD, by the method in its own scope.
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
@@ -113,8 +124,9 @@ class Service(FastAPI):
 async def _lifespan(app: Service) -> AsyncIterator[None]:
     app.catalog.open()
     app.targets = app.predictor.targets()
+    app.infer_targets = app.inferrer.targets()
     yield
-    app.worker.close()
+    app.inference.close()
 
 
 def _internal() -> Problem:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections.abc import Iterable, Mapping, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,8 @@ KEY = "clipmax.exchange"
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 _JSON, _PROBLEM = b"application/json", b"application/problem+json"
+DEADLINE = b"x-deadline-ms"
+_DEADLINE_MS = re.compile(rb"[1-9][0-9]{0,8}")
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._~:/+=@-]{1,128}")
 
 
@@ -37,9 +40,24 @@ class Exchange:
         headers: name in lower case → value; of a repeated header the last.
         request_id: the caller's where it is fit to be repeated, else ours.
         started: whether the answer's first line has left.
+        client: who asks, where that is asked for; see `named_client`.
+        body_bytes: of its body that are in memory.
+        rows: that wait or run.
     """
 
-    __slots__ = ("_send", "_sent_id", "headers", "receive", "request_id", "scope", "started")
+    __slots__ = (
+        "_deadline",
+        "_send",
+        "_sent_id",
+        "body_bytes",
+        "client",
+        "headers",
+        "receive",
+        "request_id",
+        "rows",
+        "scope",
+        "started",
+    )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.scope = scope
@@ -49,6 +67,9 @@ class Exchange:
         self._sent_id = request_id(self.headers)
         self.request_id = self._sent_id.decode("ascii")
         self.started = False
+        self.client = b""
+        self.body_bytes = self.rows = 0
+        self._deadline: float | None = None
         scope[KEY] = self
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
@@ -58,20 +79,54 @@ class Exchange:
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._sent_id)]
         await self._send(message)
 
+    def read_deadline(self) -> None:
+        """Take note of `X-Deadline-Ms`: milliseconds, from now, after which the answer is of no use.
+
+        Raises:
+            Problem: PARAMETER.
+        """
+        given = self.headers.get(DEADLINE)
+        if given is None:
+            return
+        if _DEADLINE_MS.fullmatch(given) is None:
+            raise Problem("PARAMETER", "X-Deadline-Ms must be a whole number of milliseconds from 1 to 999999999")
+        self._deadline = time.monotonic() + int(given) / 1000
+
+    def seconds_left(self) -> float | None:
+        """Until the deadline, if there is one."""
+        return None if self._deadline is None else self._deadline - time.monotonic()
+
+    def has_left(self) -> bool:
+        """Whether the caller has closed the connection: one step of `receive`, which would wait if it had not."""
+        receiving = self.receive().__await__()
+        try:
+            next(receiving)
+        except StopIteration as done:
+            return bool(done.value["type"] == "http.disconnect")
+        receiving.close()  # type: ignore[attr-defined]  # generators and coroutines have it
+        return False
+
+    def named_client(self) -> bytes:
+        """The caller's API key, else its address; for telling callers apart, not for trusting them."""
+        key = self.headers.get(b"authorization") or self.headers.get(b"x-api-key")
+        address = self.scope["client"]
+        return key or (address[0].encode() if address else b"")
+
     async def reply(self, body: bytes) -> None:
         """Answer 200 with JSON."""
         headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
-        await self._write(Rendered(200, headers, body))
+        await self.write(Rendered(200, headers, body))
 
     async def fail(self, problem: Problem) -> None:
         """Answer with a problem, unless an answer is already on its way."""
         if not self.started:
-            await self._write(self.render(problem))
+            await self.write(self.render(problem))
 
     def render(self, problem: Problem) -> Rendered:
         return render(problem, request_id=self.request_id, v2=is_v2(self.scope["path"]))
 
-    async def _write(self, rendered: Rendered) -> None:
+    async def write(self, rendered: Rendered) -> None:
+        """Answer with what is ready for the wire."""
         await self.send({"type": "http.response.start", "status": rendered.status, "headers": rendered.headers})
         await self.send({"type": "http.response.body", "body": rendered.body})
 

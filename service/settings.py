@@ -50,6 +50,15 @@ class Settings(BaseModel):
     workers: int = Field(default=1, ge=1, description="worker processes; only 1 is possible")
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="largest request body, in bytes")
     max_batch_rows: int = Field(default=4096, ge=1, description="most rows in one request")
+    max_queue_rows: int = Field(
+        default=16384, ge=1, description="most rows that wait and run at a time; above that 429"
+    )
+    max_queue_bytes: int = Field(
+        default=128 * 1024 * 1024, ge=1, description="most bytes of bodies in memory at a time; above that 429"
+    )
+    max_client_rows: int = Field(
+        default=0, ge=0, description="most rows of one client (API key, else address) at a time; 0: any"
+    )
     max_json_depth: int = Field(default=32, ge=4, le=512, description="deepest nesting of a JSON body")
     max_header_bytes: int = Field(
         default=64 * 1024, ge=1024, description="largest request line and headers together, in bytes"

@@ -1,8 +1,9 @@
-"""A tiny real artifact, published as training publishes one, without torch."""
+"""Tiny real artifacts of each kind of input, published as training publishes one, without torch."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,30 +12,71 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+from pydantic import TypeAdapter
 
-from clipmax import manifest
+from clipmax import inputs, manifest
 from clipmax.repository import Repository
 
 SHAPE = (4, 4)
 TEMPERATURE = 1.5
 
+IMAGE: list[dict[str, Any]] = [{"kind": "image", "name": "image", "dtype": "float32", "shape": list(SHAPE)}]
+TABLE: list[dict[str, Any]] = [
+    {"kind": "number", "name": "age", "minimum": 0.0, "maximum": 100.0},
+    {"kind": "number", "name": "seen", "minimum": 1.6e9, "maximum": 1.7e9, "origin": 1.65e9},
+    {"kind": "category", "name": "city", "categories": ["Rome", "Oslo"]},
+]
+TEXT: list[dict[str, Any]] = [{"kind": "text", "name": "text", "max_length": 8}]
+TABLE_ROWS: list[Any] = [
+    {"age": 30, "seen": 1_650_000_100, "city": "Rome"},
+    {"age": None, "city": "Oslo"},
+    [7, None, "Bern"],
+]
+TEXT_ROWS: list[Any] = ["banana", "", "a text that is cut", "ö\U0001f600"]
+
+CONFORMAL = {
+    method: {"method": method, "rows": 9, "scores": [round(0.1 * rank, 1) for rank in range(1, 10)]}
+    for method in ("plain", "adaptive")
+}
+ABSTENTION = {"risk": 0.1, "confidence_level": 0.9, "threshold": 0.6, "coverage": 0.8, "rows": 9}
+
 Model = onnx.ModelProto
 Floats = npt.NDArray[np.float32]
 
 
-def publish(root: Path, name: str = "tiny", *, labels: int = 3) -> Path:
-    """Publish the next version of a model; its weights, and so its answers, depend on the version.
+def publish(root: Path, name: str = "tiny", *, labels: int = 3, **members: Any) -> Path:
+    """Publish the next version of an image model; its weights, and so its answers, depend on the version.
+
+    Args:
+        root: the models folder.
+        name: of the model.
+        labels: how many.
+        members: further members of the manifest.
 
     Returns:
         The folder of the version.
     """
+    return _publish(root, name, lambda version: model(version, labels=labels), labels=labels, **members)
+
+
+def publish_table(root: Path, name: str = "table", **members: Any) -> Path:
+    """The same with two numbers, one of them with an origin, and a category."""
+    return _publish(root, name, table_model, schema=TABLE, instances=TABLE_ROWS, **members)
+
+
+def publish_text(root: Path, name: str = "text", **members: Any) -> Path:
+    """The same with a text of which eight code points are read."""
+    return _publish(root, name, text_model, schema=TEXT, instances=TEXT_ROWS, **members)
+
+
+def _publish(root: Path, name: str, make: Callable[[int], Model], *, labels: int = 3, **members: Any) -> Path:
     words = [f"label {index}" for index in range(labels)]
 
     def write(folder: Path, version: int) -> None:
-        content = model(version, labels=labels).SerializeToString()
+        content = make(version).SerializeToString()
         (folder / manifest.MODEL_FILE).write_bytes(content)
-        document = manifest.seal(document_of(content, name=name, version=version, labels=words))
-        (folder / manifest.MANIFEST_FILE).write_bytes(manifest.dump(document))
+        document = document_of(content, name=name, version=version, labels=words, **members)
+        (folder / manifest.MANIFEST_FILE).write_bytes(manifest.dump(manifest.seal(document)))
 
     return Repository(root).publish(name, write)
 
@@ -48,11 +90,13 @@ def rows(count: int, *, seed: int = 0) -> list[list[float]]:
     return pixels
 
 
-def run(content: bytes, instances: list[list[float]]) -> tuple[Floats, Floats]:
+def run(
+    content: bytes, instances: Sequence[Any], schema: Sequence[dict[str, Any]] = tuple(IMAGE)
+) -> tuple[Floats, Floats]:
     """Logits and probabilities of instances by onnxruntime itself."""
-    tensor = np.array(instances, dtype=np.float32).reshape(-1, *SHAPE)
+    found = TypeAdapter(tuple[inputs.Input, ...]).validate_python(tuple(schema))
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    logits, probabilities = session.run(["logits", "probabilities"], {"image": tensor})
+    logits, probabilities = session.run(["logits", "probabilities"], inputs.tensors(found, instances))
     return logits, probabilities
 
 
@@ -63,20 +107,79 @@ def model(version: int, *, labels: int = 3) -> Model:
         "low": np.float32(0),
         "high": np.float32(255),
         "weight": generator.normal(size=(SHAPE[0] * SHAPE[1], labels)).astype(np.float32),
-        "temperature": np.float32(TEMPERATURE),
     }
     nodes = [
         helper.make_node("Clip", ["image", "low", "high"], ["clipped"]),
         helper.make_node("Flatten", ["clipped"], ["flat"]),
         helper.make_node("Div", ["flat", "high"], ["scaled"]),
         helper.make_node("MatMul", ["scaled", "weight"], ["logits"]),
+    ]
+    return _model([helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *SHAPE])], nodes, constants, labels)
+
+
+def table_model(version: int) -> Model:
+    """Age and seen: float32 [N, 1], NaN where missing, city int32 [N, 1] → three features → linear → logits [N, 3]."""
+    generator = np.random.default_rng(version)
+    constants = {
+        "low": np.array([0, -5e7], dtype=np.float32),
+        "high": np.array([100, 5e7], dtype=np.float32),
+        "middle": np.array([50, 0], dtype=np.float32),
+        "weight": generator.normal(size=(2, 3)).astype(np.float32),
+        "cities": generator.normal(size=(4, 3)).astype(np.float32),
+        "one": np.array([1]),
+    }
+    nodes = [
+        helper.make_node("Concat", ["age", "seen"], ["numbers"], axis=1),
+        helper.make_node("IsNaN", ["numbers"], ["missing"]),
+        helper.make_node("Where", ["missing", "middle", "numbers"], ["filled"]),
+        helper.make_node("Min", ["filled", "high"], ["below"]),
+        helper.make_node("Max", ["below", "low"], ["clipped"]),
+        helper.make_node("Div", ["clipped", "high"], ["scaled"]),
+        helper.make_node("MatMul", ["scaled", "weight"], ["of_numbers"]),
+        helper.make_node("Gather", ["cities", "city"], ["gathered"]),
+        helper.make_node("Squeeze", ["gathered", "one"], ["of_city"]),
+        helper.make_node("Add", ["of_numbers", "of_city"], ["logits"]),
+    ]
+    columns = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1]) for name in ("age", "seen")]
+    city = helper.make_tensor_value_info("city", TensorProto.INT32, ["N", 1])
+    return _model([*columns, city], nodes, constants, 3)
+
+
+def text_model(version: int) -> Model:
+    """Text: int32 [N, L] → how often each of three letters is among the first eight → linear → logits [N, 3]."""
+    generator = np.random.default_rng(version)
+    constants = {
+        "begin": np.array([0]),
+        "end": np.array([8]),
+        "axis": np.array([1]),
+        "last": np.array([2]),
+        "letters": np.array([97, 98, 110], dtype=np.int32),
+        "weight": generator.normal(size=(3, 3)).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Slice", ["text", "begin", "end", "axis"], ["cut"]),
+        helper.make_node("Unsqueeze", ["cut", "last"], ["points"]),
+        helper.make_node("Equal", ["points", "letters"], ["equal"]),
+        helper.make_node("Cast", ["equal"], ["ones"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["ones", "axis"], ["counts"], keepdims=0),
+        helper.make_node("MatMul", ["counts", "weight"], ["logits"]),
+    ]
+    return _model([helper.make_tensor_value_info("text", TensorProto.INT32, ["N", "L"])], nodes, constants, 3)
+
+
+def _model(
+    given: list[onnx.ValueInfoProto], nodes: list[onnx.NodeProto], constants: dict[str, Any], labels: int
+) -> Model:
+    """A graph from its inputs to logits, with temperature and softmax added."""
+    constants = {**constants, "temperature": np.float32(TEMPERATURE)}
+    last = [
         helper.make_node("Div", ["logits", "temperature"], ["divided"]),
         helper.make_node("Softmax", ["divided"], ["probabilities"], axis=-1),
     ]
     graph = helper.make_graph(
-        nodes,
+        [*nodes, *last],
         "tiny",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *SHAPE])],
+        given,
         [
             helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", labels])
             for output in ("logits", "probabilities")
@@ -86,10 +189,19 @@ def model(version: int, *, labels: int = 3) -> Model:
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def document_of(content: bytes, *, name: str, version: int, labels: list[str]) -> dict[str, Any]:
+def document_of(
+    content: bytes,
+    *,
+    name: str,
+    version: int,
+    labels: list[str],
+    schema: Sequence[dict[str, Any]] = tuple(IMAGE),
+    instances: Sequence[Any] | None = None,
+    **members: Any,
+) -> dict[str, Any]:
     """A manifest without its seal, for a model that has been through `run`."""
-    instances = rows(3)
-    _, probabilities = run(content, instances)
+    instances = rows(3) if instances is None else instances
+    _, probabilities = run(content, instances, schema)
     digest = hashlib.sha256(content).hexdigest()
     return {
         "format_version": manifest.FORMAT_VERSION,
@@ -97,7 +209,7 @@ def document_of(content: bytes, *, name: str, version: int, labels: list[str]) -
         "version": version,
         "created": "2026-01-02T03:04:05+00:00",
         "task": "classification",
-        "inputs": [{"kind": "image", "name": "image", "dtype": "float32", "shape": list(SHAPE)}],
+        "inputs": list(schema),
         "outputs": ["logits", "probabilities"],
         "labels": labels,
         "temperature": TEMPERATURE,
@@ -119,4 +231,5 @@ def document_of(content: bytes, *, name: str, version: int, labels: list[str]) -
             {"instance": instance, "probabilities": row}
             for instance, row in zip(instances, probabilities.astype(float).tolist(), strict=True)
         ],
+        **members,
     }

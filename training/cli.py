@@ -1,4 +1,4 @@
-"""The subcommand `clipmax train`."""
+"""The subcommands `clipmax train` and `clipmax evaluate`."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ import importlib.util
 import shlex
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from clipmax.cli import DONE, FAILED, INTERRUPTED, Command
+
+if TYPE_CHECKING:
+    from training.tracking import Tracker
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
@@ -22,17 +26,21 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         help="override one field, e.g. fit.epochs=3; may be given again",
     )
     parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of this name")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write TensorBoard's event files there")
+    parser.add_argument(
+        "--wandb", metavar="PROJECT", help="follow the run in Weights & Biases; WANDB_MODE=offline works"
+    )
+    parser.add_argument("--mlflow", metavar="EXPERIMENT", help="follow the run in MLflow at MLFLOW_TRACKING_URI")
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    if importlib.util.find_spec("torch") is None:
-        print("clipmax: training needs the extra: pip install 'clipmax[training]'", file=sys.stderr)
+    if not _has_torch():
         return FAILED
     from training import config, run
 
     configuration = config.read(arguments.run, arguments.overrides)
     try:
-        outcome = run.train(configuration, resume=arguments.resume, say=_say)
+        outcome = run.train(configuration, resume=arguments.resume, say=_say, tracker=_tracker(arguments))
     except KeyboardInterrupt:
         again = ["clipmax", "train", str(arguments.run), *(f"--set={one}" for one in arguments.overrides), "--resume"]
         print(f"clipmax: interrupted; go on with: {shlex.join(again)}", file=sys.stderr)
@@ -46,6 +54,42 @@ def _run(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", type=Path, metavar="VERSION_FOLDER", help="a published version, models/<name>/<n>")
+    parser.add_argument("run", type=Path, metavar="RUN.toml", help="whose [data] names the test split")
+    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
+
+
+def _run_evaluate(arguments: argparse.Namespace) -> int:
+    if not _has_torch():
+        return FAILED
+    from training import config, evaluate
+
+    found = evaluate.evaluate(arguments.folder, config.read(arguments.run))
+    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(evaluate.lines(found)))
+    return DONE
+
+
+def _has_torch() -> bool:
+    if importlib.util.find_spec("torch") is not None:
+        return True
+    print("clipmax: training needs the extra: pip install 'clipmax[training]'", file=sys.stderr)
+    return False
+
+
+def _tracker(arguments: argparse.Namespace) -> Tracker:
+    from training.tracking import MlFlow, TensorBoard, Together, WeightsAndBiases
+
+    trackers: list[Tracker] = []
+    if arguments.tensorboard:
+        trackers.append(TensorBoard(arguments.tensorboard))
+    if arguments.wandb:
+        trackers.append(WeightsAndBiases(arguments.wandb))
+    if arguments.mlflow:
+        trackers.append(MlFlow(arguments.mlflow))
+    return Together(*trackers)
+
+
 def _say(line: str) -> None:
     from tqdm import tqdm
 
@@ -54,3 +98,8 @@ def _say(line: str) -> None:
 
 
 TRAIN = Command(help="train a classifier and publish it as an artifact", configure=_configure, run=_run)
+EVALUATE = Command(
+    help="measure a published version on the test split, by the graph that is served",
+    configure=_configure_evaluate,
+    run=_run_evaluate,
+)

@@ -10,7 +10,8 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from training.config import Run
+from training.config import Run, TableSource
+from training.data import tables
 from training.data.dataset import Dataset
 
 Values = Mapping[str, Mapping[str, Any]]
@@ -23,6 +24,9 @@ def fill(run: Run, dataset: Dataset) -> Run:
         own = getattr(run, section)
         open_fields = {field: value for field, value in values.items() if field not in own.model_fields_set}
         run = run.model_copy(update={section: own.model_copy(update=open_fields)})
+    if isinstance(run.data, TableSource):
+        share = tables.validation_share(run.data, len(dataset.train) + len(dataset.validation))
+        run = run.model_copy(update={"data": run.data.model_copy(update={"validation": share})})
     return run
 
 

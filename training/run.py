@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,7 @@ from tqdm import tqdm
 from clipmax import manifest
 from clipmax.manifest import Metrics
 from clipmax.refusal import Refusal
-from training import calibration, checkpoint, clipping, defaults, export, loop, losses, optimizers, runtime
+from training import calibration, checkpoint, clipping, defaults, export, loop, losses, optimizers, runtime, tracking
 from training.config import Run
 from training.data import report, sources
 from training.data.dataset import Dataset
@@ -24,6 +24,7 @@ from training.features import encoders
 from training.loop import Progress
 from training.mixture import Mixture, fit_share
 from training.model import Calibrated, Classifier, perceptron
+from training.tracking import NOBODY, Tracker
 
 Say = Callable[[str], None]
 
@@ -35,15 +36,17 @@ class Outcome:
     folder: Path
     metrics: Metrics
     temperature: float
+    best_epoch: int
 
 
-def train(run: Run, *, resume: bool = False, say: Say = tqdm.write) -> Outcome:
+def train(run: Run, *, resume: bool = False, say: Say = tqdm.write, tracker: Tracker = NOBODY) -> Outcome:
     """One run from files to artifact.
 
     Args:
         run: the whole configuration.
         resume: go on from the newest checkpoint of this name, if there is one.
         say: receives one line at a time.
+        tracker: is told of every epoch and of the end.
 
     Raises:
         Refusal: whatever cannot be used or does not work, with where, field, expected and found.
@@ -57,13 +60,16 @@ def train(run: Run, *, resume: bool = False, say: Say = tqdm.write) -> Outcome:
         fingerprint = dataset.fingerprint()
         loop.steps_per_epoch(run, dataset)  # refuses what cannot work before an old checkpoint goes
         say(_describe(dataset, threads))
-        for line in report.lines(dataset):
+        findings = report.lines(dataset)
+        for line in findings:
             say(f"data: {line}")
         progress = start(run, dataset)
         dataset = encoders.prepare(progress.model, dataset)
         _resume(folder, progress, run, fingerprint, resume=resume, say=say)
-        _fit(folder, progress, run, dataset, fingerprint, say=say)
-        outcome = finish(run, dataset, fingerprint, progress)
+        with tracking.tracked(tracker, run) as follow:
+            _fit(folder, progress, run, dataset, fingerprint, say=say, tracker=tracker)
+            outcome = finish(run, dataset, fingerprint, progress, findings=findings)
+            follow(outcome)
         checkpoint.remove(folder)
     return outcome
 
@@ -87,7 +93,9 @@ def _shares(dataset: Dataset) -> torch.Tensor:
     return torch.from_numpy((counts / counts.sum()).astype(np.float32))
 
 
-def finish(run: Run, dataset: Dataset, fingerprint: str, progress: Progress) -> Outcome:
+def finish(
+    run: Run, dataset: Dataset, fingerprint: str, progress: Progress, *, findings: Sequence[str] = ()
+) -> Outcome:
     """Take the best weights, fit the temperature on half of validation, let the exporter measure and publish."""
     progress.model.load_state_dict(progress.best_weights)
     _mix(progress.model, dataset)
@@ -100,9 +108,10 @@ def finish(run: Run, dataset: Dataset, fingerprint: str, progress: Progress) -> 
         fingerprint=fingerprint,
         progress=progress,
         model=Calibrated(progress.model, temperature),
+        findings=findings,
     )
     folder = export.publish(finished)
-    return Outcome(folder, manifest.load(folder).metrics, temperature)
+    return Outcome(folder, manifest.load(folder).metrics, temperature, progress.best_epoch)
 
 
 def _mix(model: Classifier, dataset: Dataset) -> None:
@@ -125,12 +134,15 @@ def _resume(folder: Path, progress: Progress, run: Run, fingerprint: str, *, res
     say(f"resuming after epoch {epoch}" if epoch else "no checkpoint to resume from: starting at epoch 1")
 
 
-def _fit(folder: Path, progress: Progress, run: Run, dataset: Dataset, fingerprint: str, *, say: Say) -> None:
+def _fit(
+    folder: Path, progress: Progress, run: Run, dataset: Dataset, fingerprint: str, *, say: Say, tracker: Tracker
+) -> None:
     steps = loop.steps_per_epoch(run, dataset)
 
     def on_epoch(progress: Progress) -> None:
         checkpoint.save(folder, progress, run, fingerprint)
         say(progress.epochs[-1].line())
+        tracker.epoch(progress.epochs[-1])
 
     with tqdm(
         total=steps * run.fit.epochs,

@@ -1,6 +1,6 @@
 """Which clipping rule rescues which bad set-up, and what a clip finds to do in the usual MNIST run.
 
-    python bench/clipping/run.py
+    python bench/clipping/run.py    # 147 epochs of MNIST on one core
 
 Writes `results.md` beside this file and two plots into `docs/images/`. It has its own training loop on purpose:
 no schedule, no augmentation, no best epoch, so that nothing but the clip can rescue a run.

@@ -1,6 +1,6 @@
 """The plots of docs/softmax.md, each from a calculation or a run made here.
 
-    python docs/plots/softmax.py            # all, about three minutes on one core
+    python docs/plots/softmax.py            # all
     python docs/plots/softmax.py starvation # only the ones named
 
 Two of them need the MNIST run of the popular set-up (784-256-128-10, Adam 1e-3, batch 128, ten epochs), one seed.

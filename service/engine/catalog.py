@@ -99,6 +99,10 @@ class Catalog:
             raise Problem("MODEL_NOT_FOUND", "no model of this name is served")
         return found
 
+    def everything(self) -> list[Version]:
+        """Every version of every model that was found, by name, then ascending."""
+        return [version for name in sorted(self._versions) for version in self._versions[name]]
+
     def find(self, name: str, version: int | None = None) -> Session:
         """The session of a version, or of the newest serving version.
 

@@ -18,8 +18,14 @@ class ClientGone(Exception):
     """The caller closed the connection; there is nobody to answer."""
 
 
-async def read(receive: Receive, headers: Headers, *, limit: int) -> bytes:
+async def read(receive: Receive, headers: Headers, *, limit: int, charge: Callable[[int], None] | None = None) -> bytes:
     """The body of at most `limit` bytes. Slow senders are timed by the server's protocol, not here.
+
+    Args:
+        receive: of ASGI.
+        headers: of the request.
+        limit: bytes.
+        charge: told how many bytes have arrived before they are kept; what it raises ends the reading.
 
     Raises:
         Problem: BODY_TOO_LARGE, before a byte is read where Content-Length says so.
@@ -28,12 +34,17 @@ async def read(receive: Receive, headers: Headers, *, limit: int) -> bytes:
     _check_length(headers, limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
-        return _checked(message["body"], limit)
+        body = _checked(message["body"], limit)
+        if charge is not None:
+            charge(len(body))
+        return body
     parts, size = [], 0
     while message["type"] == "http.request":
         size += len(message["body"])
         if size > limit:
             raise _too_large(limit)
+        if charge is not None:
+            charge(len(message["body"]))
         parts.append(message["body"])
         if not message.get("more_body"):
             return b"".join(parts)

@@ -29,7 +29,7 @@ def decode(body: bytes, *, max_depth: int) -> Any:
         Problem: ENCODING, DEPTH, JSON_INVALID or DUPLICATE_KEY.
     """
     text = _text(body)
-    _check_depth(body, max_depth)
+    check_depth(body, max_depth)
     try:
         document = _DECODER.decode(text)
     except json.JSONDecodeError as error:
@@ -50,7 +50,7 @@ def _text(body: bytes) -> str:
         raise Problem("ENCODING", f"byte {error.start} is not valid UTF-8") from None
 
 
-def _check_depth(body: bytes, limit: int) -> None:
+def check_depth(body: bytes, limit: int) -> None:
     """Refuse deep nesting before anything recurses, looking no further than the first bracket too many."""
     if body.count(b"[") + body.count(b"{") <= limit:
         return

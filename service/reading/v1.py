@@ -49,7 +49,7 @@ def read(body: bytes, limits: Limits) -> Question:
     if "instances" not in document:
         raise Problem("FIELD_MISSING", 'the body needs the member "instances"')
     instances = _instances(document["instances"], limits.max_batch_rows)
-    return Question(instances, _options(document.get("parameters", {})))
+    return Question(instances, options(document.get("parameters", {})))
 
 
 def _instances(value: Any, max_rows: int) -> list[Any]:
@@ -58,12 +58,21 @@ def _instances(value: Any, max_rows: int) -> list[Any]:
     if not value:
         raise Problem("EMPTY_BATCH", "at least one row is needed", pointer="/instances")
     if len(value) > max_rows:
-        detail = f"{len(value)} rows were sent, the limit is {max_rows}"
-        raise Problem("BATCH_TOO_LARGE", detail, pointer="/instances")
+        raise too_many_rows(len(value), max_rows)
     return value
 
 
-def _options(parameters: Any) -> Options:
+def too_many_rows(count: int, limit: int) -> Problem:
+    """The refusal of a batch that is too large."""
+    return Problem("BATCH_TOO_LARGE", f"{count} rows were sent, the limit is {limit}", pointer="/instances")
+
+
+def options(parameters: Any) -> Options:
+    """The options in the value of `parameters`.
+
+    Raises:
+        Problem: TYPE, UNKNOWN_FIELD or PARAMETER, with a pointer.
+    """
     if not isinstance(parameters, dict):
         raise Problem("TYPE", "parameters must be an object", pointer="/parameters")
     _check_members(parameters, _PARAMETERS, "/parameters")

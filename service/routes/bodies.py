@@ -92,9 +92,9 @@ def reference(body: type[BaseModel]) -> dict[str, str]:
     return {"$ref": _TEMPLATE.format(model=body.__name__)}
 
 
-def schemas() -> dict[str, Any]:
+def schemas(*models: type[BaseModel]) -> dict[str, Any]:
     """Schemas that FastAPI does not collect by itself, because it does not read or write these bodies."""
-    _, found = models_json_schema([(Question, "validation"), (ProblemBody, "validation")], ref_template=_TEMPLATE)
+    _, found = models_json_schema([(model, "validation") for model in models], ref_template=_TEMPLATE)
     definitions: dict[str, Any] = found["$defs"]
     return definitions
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from clipmax import inputs
@@ -16,15 +15,17 @@ from clipmax.problems import Problem
 from clipmax.refusal import Refusal
 from service import answer
 from service.engine.catalog import Catalog, State, Version
+from service.engine.queue import Tensors
 from service.engine.session import Session
-from service.engine.worker import Worker
+from service.engine.worker import INLINE_BYTES
 from service.exchange import Exchange, exchange_of
+from service.inference import Inference
 from service.reading import body as bodies_read
-from service.reading import v1
+from service.reading import fast, v1
 from service.routes import bodies
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
-_PREDICT_ERRORS = bodies.problem_responses(400, 401, 404, 405, 408, 413, 415, 422, 500)
+_PREDICT_ERRORS = bodies.problem_responses(400, 401, 404, 405, 408, 413, 415, 422, 429, 500, 504)
 _REQUEST_BODY = {"required": True, "content": {"application/json": {"schema": bodies.reference(bodies.Question)}}}
 
 # TensorFlow Serving's words for our states.
@@ -34,10 +35,10 @@ _STATES = {State.LOADING: "LOADING", State.SERVING: "AVAILABLE", State.REFUSED: 
 class Predictor:
     """A predict request in, the bytes of its answer out."""
 
-    def __init__(self, catalog: Catalog, limits: v1.Limits, worker: Worker) -> None:
+    def __init__(self, catalog: Catalog, inference: Inference) -> None:
         self._catalog = catalog
-        self._limits = limits
-        self._worker = worker
+        self._inference = inference
+        self._fast = fast.Reader(inference.limits)
 
     async def predict(self, exchange: Exchange, find: Callable[[], Session]) -> bytes:
         """The answer of the session that `find` gives, looked up before the body is read.
@@ -48,9 +49,20 @@ class Predictor:
         """
         session = find()
         bodies_read.check_json_headers(exchange.headers)
-        body = await bodies_read.read(exchange.receive, exchange.headers, limit=self._limits.max_body_bytes)
-        work = functools.partial(predict, session, body, self._limits, exchange.request_id)
-        return await self._worker.run(work, body_bytes=len(body))
+        tensors, options = await self._read(session, await self._inference.body(exchange))
+        waiting = self._inference.submit(session, tensors, exchange)
+        del tensors  # held here until the answer, it would make every other request take fresh memory
+        share = await waiting
+        return answer.encode(self._inference.words(session), share, options, exchange.request_id)
+
+    async def _read(self, session: Session, body: bytes) -> tuple[Tensors, answer.Options]:
+        schema = session.manifest.inputs[0]
+        if len(session.manifest.inputs) == 1 and schema.kind == "image":
+            rows = self._fast.read(body, schema)
+            if rows is not None:
+                return {schema.name: rows.tensor}, rows.options
+        work = functools.partial(read, session, body, self._inference.limits)
+        return await self._inference.read(work, body_bytes=len(body))
 
     def targets(self) -> dict[str, Callable[[], Session]]:
         """Every predict path there is at present → where its session is found."""
@@ -63,19 +75,19 @@ class Predictor:
         return found
 
 
-def predict(session: Session, body: bytes, limits: v1.Limits, request_id: str) -> bytes:
-    """Body → question → tensors → outputs → answer, for one request.
+def read(session: Session, body: bytes, limits: v1.Limits) -> tuple[Tensors, answer.Options]:
+    """Body → tensors and options, exactly.
 
     Raises:
         Problem: whatever is wrong with the body.
     """
+    schema = session.manifest.inputs[0]
+    if len(session.manifest.inputs) == 1 and schema.kind == "image" and len(body) > INLINE_BYTES:
+        problem = fast.refusal(body, schema, limits)
+        if problem is not None:
+            raise problem
     question = v1.read(body, limits)
-    manifest = session.manifest
-    tensors = inputs.tensors(manifest.inputs, question.instances)
-    outputs = session.run(tensors)
-    flags = np.logical_or.reduce([one.out_of_range(tensors[one.name]) for one in manifest.inputs])
-    rows = answer.predictions(manifest.labels, outputs, flags, question.options)
-    return answer.encode(session, rows, request_id)
+    return inputs.tensors(session.manifest.inputs, question.instances), question.options
 
 
 def router(catalog: Catalog, predictor: Predictor) -> APIRouter:
@@ -101,7 +113,7 @@ def router(catalog: Catalog, predictor: Predictor) -> APIRouter:
 
     @predict_route("/v1/models/{name}/versions/{version}:predict", summary="Predict with one version of a model")
     async def predict_version(name: str, version: str, request: Request) -> Response:
-        return await _respond(request, functools.partial(catalog.find, name, _number(version)))
+        return await _respond(request, functools.partial(catalog.find, name, number_of(version)))
 
     @routes.get(
         "/v1/models/{name}",
@@ -147,7 +159,8 @@ def _reason(reason: Refusal) -> dict[str, str]:
     return {"file": file, "field": reason.field, "expected": reason.expected, "found": reason.found}
 
 
-def _number(text: str) -> int:
+def number_of(text: str) -> int:
+    """The version in a path. Raises Problem MODEL_NOT_FOUND."""
     if _VERSION.fullmatch(text) is None:
         raise Problem("MODEL_NOT_FOUND", "no version of this number is served")
     return int(text)

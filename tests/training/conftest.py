@@ -21,6 +21,12 @@ hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _torch() -> None:
+    """torch as a run on one thread sets it up."""
+    runtime.prepare(1)
+
+
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The version's folder that `clipmax train` has published; not to be changed."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from clipmax.refusal import Refusal
 from tests.training import tiny
-from training import loop, metrics, run
+from training import loop, metrics, observation, run
 from training.config import Run
 from training.data.dataset import Dataset
 from training.features import columns
@@ -127,7 +127,8 @@ def test_a_non_finite_step_stops_the_run_by_its_number(seed: int, tmp_path: Path
 def test_non_finite_steps_are_left_out_and_counted(tmp_path: Path) -> None:
     """With `skip` the run goes on; each poisoned row costs its own step in every epoch, the weights stay finite."""
     settings, dataset, progress = _begin(tmp_path, "clipping.on_non_finite=skip", "fit.epochs=3", "fit.batch_size=12")
-    loop.fit(progress, settings, _poison(dataset, [7, 99]))
+    unseen = np.setdiff1d(np.arange(len(dataset.train)), observation.sample(len(dataset.train), 10))
+    loop.fit(progress, settings, _poison(dataset, unseen[[7, 99]].tolist()))
     assert [figures.skipped_steps in (1, 2) for figures in progress.epochs] == [True] * 3
     assert "skipped" in progress.epochs[0].line()
     assert all(torch.isfinite(value).all() for value in progress.model.state_dict().values())

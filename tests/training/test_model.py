@@ -11,12 +11,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from training import config
-from training.model import ACTIVATIONS, Calibrated, Mlp
+from training.model import ACTIVATIONS, Calibrated, Classifier, Mlp, Placed
+
+
+def _passing_on() -> Classifier:
+    return Classifier([Placed(nn.Identity(), (0,))], nn.Identity())
 
 
 def _softmax(logits: Tensor, temperature: float) -> Tensor:
     """Probabilities of given logits: `Calibrated` around a classifier that passes them on."""
-    _, probabilities = Calibrated(nn.Identity(), temperature)(logits)  # type: ignore[arg-type]  # any module will do
+    _, probabilities = Calibrated(_passing_on(), temperature)(logits)
     assert isinstance(probabilities, Tensor)
     return probabilities
 
@@ -51,7 +55,7 @@ def test_the_row_that_a_wrong_maximum_turns_into_nan() -> None:
 def test_temperature_divides_the_logits_and_leaves_them() -> None:
     """The logits that are exported are those before temperature."""
     logits = torch.tensor([[0.0, 2.0 * math.log(3.0)]])
-    found, probabilities = Calibrated(nn.Identity(), 2.0)(logits)  # type: ignore[arg-type]  # any module will do
+    found, probabilities = Calibrated(_passing_on(), 2.0)(logits)
     assert torch.equal(found, logits)
     torch.testing.assert_close(probabilities, torch.tensor([[0.25, 0.75]]))
 

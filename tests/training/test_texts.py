@@ -16,7 +16,7 @@ from clipmax import manifest
 from clipmax.inputs import Tensor, code_points
 from clipmax.manifest import MODEL_FILE
 from tests.training import tables, tiny
-from training import answers, config, defaults, loop, run, runtime
+from training import answers, checkpoint, config, defaults, loop, run, runtime
 from training.config import Run
 from training.data import sources
 from training.data.dataset import Dataset
@@ -222,3 +222,20 @@ def test_the_financial_example_trains_on_files_of_its_form(tmp_path: Path) -> No
     settings, dataset, progress = _start(_read("financial_sentiment", tmp_path, *files, "data.texts=['text']"))
     loop.fit(progress, settings, dataset)
     assert progress.epochs[-1].validation_accuracy > 0.9
+
+
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
+    """Tables, their optimizers' states and the dropped n-grams included."""
+    settings, dataset, whole = _start(_read("mixed", tmp_path, "fit.epochs=2"))
+    folder = tmp_path / "checkpoints"
+
+    def save(progress: Progress) -> None:
+        if len(progress.epochs) == 1:
+            checkpoint.save(folder, progress, settings, "data")
+
+    loop.fit(whole, settings, dataset, on_epoch=save)
+    resumed = run.start(settings, dataset)
+    assert checkpoint.load_newest(folder, resumed, settings, "data") == 1
+    loop.fit(resumed, settings, dataset)
+    found = resumed.model.state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in whole.model.state_dict().items())

@@ -18,7 +18,16 @@ from training.data.dataset import Column, Dataset, Split, check_labels, check_pi
 
 INPUT_NAME = "image"
 _NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
-_UNREADABLE = (ValueError, OSError, EOFError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error, tokenize.TokenError)
+_UNREADABLE = (
+    ValueError,
+    OSError,
+    EOFError,
+    MemoryError,
+    RuntimeError,
+    zipfile.BadZipFile,
+    zlib.error,
+    tokenize.TokenError,
+)
 """What zipfile and numpy raise for a file that is broken, encrypted, or promises more than memory holds."""
 
 

@@ -7,7 +7,7 @@ The rules, on the training rows only and for columns that the configuration does
 - strings of which more than nine in ten are numbers are refused, for the rest are most often a marker of missing
   values that the configuration does not list;
 - other strings are a text if they have more than 1,000 different values, or more than 50 characters on average, or
-  if more than half of them are different; else a category.
+  if more than half of them, and more than 20, are different; else a category.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from training.data.dataset import Column, Indices
 
 Kind = Literal["number", "category", "text"]
 _MOST_WORDS = 1000
+_FEW_WORDS = 20
 _LONG_WORDS = 50
 _MOSTLY = 0.9
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -128,7 +129,7 @@ def _is_open(values: pl.Series) -> bool:
     different = values.n_unique()
     mean_length = values.str.len_chars().mean()
     is_long = isinstance(mean_length, float) and mean_length > _LONG_WORDS
-    return different > _MOST_WORDS or is_long or different > values.len() / 2
+    return different > _MOST_WORDS or is_long or different > max(_FEW_WORDS, values.len() / 2)
 
 
 def _origin(values: npt.NDArray[np.float64]) -> float:

@@ -49,7 +49,7 @@ def lines(dataset: Dataset) -> list[str]:
 
 def _classes(dataset: Dataset) -> Iterator[str]:
     counts = np.bincount(dataset.train.labels, minlength=len(dataset.labels))
-    most, least = int(counts.argmax()), int(counts.argmin())
+    most, least = int(counts.argmax()), len(counts) - 1 - int(counts[::-1].argmin())
     shares = [f"{shorten(dataset.labels[label])} {counts[label] / counts.sum():.1%}" for label in (most, least)]
     yield f"classes: {len(counts)}, the most frequent {shares[0]}, the rarest {shares[1]} ({counts[least]:,} rows)"
 
@@ -64,7 +64,7 @@ def _missing(dataset: Dataset) -> Iterator[str]:
     found.sort(key=lambda each: -each[0])
     if found:
         more = f" and {len(found) - _SHOWN_COLUMNS} columns more" if len(found) > _SHOWN_COLUMNS else ""
-        yield f"missing in {len(found)} columns: {', '.join(text for _, text in found[:_SHOWN_COLUMNS])}{more}"
+        yield f"missing: {', '.join(text for _, text in found[:_SHOWN_COLUMNS])}{more}"
 
 
 def _gaps(schema: Input, column: Column) -> npt.NDArray[np.bool_]:
@@ -142,8 +142,8 @@ def _giveaways(dataset: Dataset) -> Iterator[str]:
         if len(wrong) <= _LEFT_ERRORS * base_errors:
             right = len(other) - len(wrong)
             yield (
-                f"giveaway: column {schema.name!r} alone tells the label of {right:,} of {len(other):,} validation rows "
-                f"(as in row {held_out.row_numbers[0]})"
+                f"giveaway: column {schema.name!r} alone tells the label of {right:,} of {len(other):,} validation "
+                f"rows (as in row {held_out.row_numbers[0]})"
             )
 
 

@@ -110,7 +110,8 @@ def _kinds(source: TableSource, train: pl.DataFrame) -> dict[str, Kind]:
     for name in source.ignore:
         frames.column(train, name, where=source.train)
     chosen = {
-        name: given.get(name) or kinds.infer(_column(source, train, name, source.train), _rows(train), where=source.train)
+        name: given.get(name)
+        or kinds.infer(_column(source, train, name, source.train), _rows(train), where=source.train)
         for name in train.columns
         if name not in unused
     }

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from clipmax.abstention import Abstention
 from clipmax.conformal import Conformal
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
 from training import abstention, conformal, diagnostics, metrics
@@ -73,8 +74,8 @@ def _figures(evidence: Evidence) -> figures.Report:
         training_seconds=seconds,
         best_epoch=evidence.best_epoch,
         temperature=evidence.temperature,
-        validation=_split(evidence.measured.selection, evidence.temperature),
-        test=_split(evidence.measured.test, evidence.temperature),
+        validation=split_figures(evidence.measured.selection, evidence.temperature),
+        test=split_figures(evidence.measured.test, evidence.temperature),
         epochs=epochs,
         clipping=_clipping(run, epochs),
         softmax=tuple(diagnostics.sentences(epochs[evidence.best_epoch - 1].diagnostics)),
@@ -82,9 +83,9 @@ def _figures(evidence: Evidence) -> figures.Report:
         reliability=_reliability(evidence.measured.test),
         confusion=_confusion(evidence.measured.test, dataset.labels),
         per_class=_per_class(evidence.measured.test, dataset.labels),
-        selective=_selective(evidence),
+        selective=selective_figures(evidence.measured.abstention, evidence.measured.test),
         prediction_sets=tuple(
-            _sets(table, evidence.measured.test, coverage)
+            set_figures(table, evidence.measured.test, coverage)
             for table in (tables.plain, tables.adaptive)
             for coverage in COVERAGES
         ),
@@ -95,7 +96,8 @@ def _figures(evidence: Evidence) -> figures.Report:
     )
 
 
-def _split(answers: Answers, temperature: float) -> figures.SplitFigures:
+def split_figures(answers: Answers, temperature: float) -> figures.SplitFigures:
+    """Metrics with the noise that belongs to them."""
     found = metrics.evaluate(answers.logits, answers.labels, temperature)
     noise = metrics.ece_noise(answers.probabilities)
     right = round(found.accuracy * found.rows)
@@ -176,13 +178,14 @@ def _per_class(answers: Answers, labels: Sequence[str]) -> tuple[figures.ClassFi
     )
 
 
-def _selective(evidence: Evidence) -> figures.Selective:
-    probabilities, labels = evidence.measured.test.probabilities, evidence.measured.test.labels
-    test = abstention.measure(evidence.measured.abstention, probabilities, labels)
+def selective_figures(chosen: Abstention, answers: Answers) -> figures.Selective:
+    """What the chosen threshold does on these answers, and the whole curve, thinned."""
+    probabilities, labels = answers.probabilities, answers.labels
+    test = abstention.measure(chosen, probabilities, labels)
     curve = abstention.risk_coverage(probabilities, labels)
     kept = np.unique(np.linspace(0, len(curve.coverage) - 1, _CURVE_POINTS).round().astype(int))
     return figures.Selective(
-        chosen=evidence.measured.abstention,
+        chosen=chosen,
         test=figures.Accepted(
             rows=test.rows,
             accepted=test.accepted,
@@ -201,7 +204,8 @@ def _selective(evidence: Evidence) -> figures.Selective:
     )
 
 
-def _sets(table: Conformal, answers: Answers, coverage: float) -> figures.PredictionSets:
+def set_figures(table: Conformal, answers: Answers, coverage: float) -> figures.PredictionSets:
+    """How the sets of one method and coverage do on these answers."""
     found = conformal.measure(table, answers.probabilities, answers.labels, coverage=coverage)
     return figures.PredictionSets(
         method=table.method,

@@ -24,7 +24,7 @@ WHERE = Path("table.csv")
         (["nan", "inf", "nan"], "category"),
         (["red", "green", "red", "green", None], "category"),
         (["36", "37", "XL", "36", "37", "XL"], "category"),
-        ([f"title {number}" for number in range(20)], "text"),
+        ([f"title {number}" for number in range(30)], "text"),
         ([f"word {number % 1500}" for number in range(9000)], "text"),
         (["a long sentence that says something about something else"] * 9, "text"),
         ([None, None], "category"),

@@ -35,10 +35,10 @@ def _plain(count: int = 40, **columns: list[Any]) -> dict[str, list[Any]]:
     return {"n": list(range(count)), "w": ["a", "b"] * (count // 2), "class": ["x", "y"] * (count // 2), **columns}
 
 
-WRITERS: dict[str, Callable[[pl.DataFrame, Path], None]] = {
+WRITERS: dict[str, Callable[[pl.DataFrame, Path], object]] = {
     ".csv": lambda frame, path: frame.write_csv(path),
     ".tsv": lambda frame, path: frame.write_csv(path, separator="\t"),
-    ".csv.gz": lambda frame, path: path.write_bytes(gzip.compress(frame.write_csv().encode())) and None,
+    ".csv.gz": lambda frame, path: path.write_bytes(gzip.compress(frame.write_csv().encode())),
     ".jsonl": lambda frame, path: frame.write_ndjson(path),
     ".parquet": lambda frame, path: frame.write_parquet(path),
 }
@@ -66,7 +66,7 @@ def test_the_schema_is_what_the_training_split_holds(tmp_path: Path) -> None:
     assert number == NumberInput(name="n", minimum=-2.0, maximum=8.0)
     assert word == CategoryInput(name="w", categories=("b", "é", "中"))
     column, codes = dataset.train.columns["n"], dataset.train.columns["w"]
-    assert (column.dtype, codes.dtype) == (np.float32, np.int32)
+    assert [str(each.dtype) for each in (column, codes)] == ["float32", "int32"]
     assert column.shape == codes.shape == (len(dataset.train), 1)
     assert np.isnan(column[dataset.train.row_numbers % 5 == 2]).all()
     assert (codes[dataset.train.row_numbers % 5 == 4] == 1).all()
@@ -85,8 +85,8 @@ def test_kinds_can_be_given(tmp_path: Path) -> None:
     """A code of digits as a category, words as a text, a column left out."""
     _write(tmp_path, **_plain(), code=[10, 20] * 20, skip=["s"] * 40)
     dataset = _read(tmp_path, categories=["code"], texts=["w"], ignore=["skip"])
-    assert dataset.inputs == (
-        NumberInput(name="n", minimum=dataset.inputs[0].minimum, maximum=dataset.inputs[0].maximum),
+    assert isinstance(dataset.inputs[0], NumberInput)
+    assert dataset.inputs[1:] == (
         TextInput(name="w", max_length=50),
         CategoryInput(name="code", categories=("10", "20")),
     )
@@ -121,7 +121,7 @@ def test_groups_stay_together_and_time_goes_forward(tmp_path: Path) -> None:
     _write(tmp_path, **_plain(80), customer=[row // 4 for row in range(80)], day=day)
     grouped = _read(tmp_path, group="customer", ignore=["day"])
     sides = [set((split.row_numbers - 1) // 4) for split in grouped.splits.values()]
-    assert not (sides[0] & sides[1] or sides[0] & sides[2] or sides[1] & sides[2])
+    assert sum(map(len, sides)) == len(set.union(*sides))
     assert [schema.name for schema in grouped.inputs] == ["n", "w"]
     timed = _read(tmp_path, time="day", ignore=["customer"])
     assert timed.train.row_numbers.max() < timed.validation.row_numbers.min()
@@ -136,33 +136,34 @@ def test_every_class_is_in_every_split(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "settings", "field", "expected", "found"),
+    ("content", "settings", "parts"),
     [
-        (b"", {}, "file", "a readable csv table", "empty CSV"),
-        (b"n,class\n", {}, "rows", "at least one", "none"),
-        (b"n,class\n1,x\n\xff,y\n", {}, "line 3", "UTF-8", "byte 0xff"),
-        (b"n,n,class\n1,2,x\n", {}, "header", "every name once", "'n' twice"),
-        (b"n,,class\n1,2,x\n", {}, "header", "a name for every column", "column 2"),
-        (b"n,class\n1,x,3\n", {}, "file", "a readable csv table", "more fields"),
-        (b"n,kind\n1,x\n", {}, "columns", "one named 'class'", "n, kind"),
-        (b"n,class\n1,x\n2,x\n", {}, "column 'class'", "at least two classes", "1"),
-        (b"n,class\n1,x\n2,\n3,y\n", {}, "column 'class', row 2", "one of the 2 classes", "nothing"),
-        (b"n,class\n1,x\n2,y\n", {"labels": ["x", "z"]}, "column 'class', row 2", "one of the 2 classes", "'y'"),
-        (b"n,class\n1,x\ntwo,y\n", {"numbers": ["n"]}, "column 'n', row 2", "a number", "'two'"),
-        (b"n,class\n1e39,x\n2,y\n" * 20, {"test": None}, "column 'n', row", "that float32 can hold", "1e39"),
-        (b"n,class\n1,x\n2,y\n", {"ignore": ["m"]}, "columns", "one named 'm'", "n, class"),
-        (b"n,class\n1,x\n2,y\n", {"ignore": ["n"]}, "columns", "one besides the label", "none"),
-        (b"n,class\n1,x\n2,y\n", {"texts": ["class"]}, "column 'class'", "one kind", "the label"),
-        (b"logits,class\n1,x\n2,y\n" * 30, {}, "column 'logits'", "a name that the graph", "logits"),
-        (b"n,class\n1,x\n2,y\n", {}, "split", "rows of every class", "none of 'x'"),
-        (b"n,d,class\n1,1,x\n2,,y\n", {"time": "d"}, "column 'd', row 2", "a time", "nothing"),
-        (b"n,d,class\n1,1,x\n2,1,y\n", {"time": "d"}, "column 'd'", "at least two times", "one"),
+        (b"", {}, ("file", "a readable csv table", "empty CSV")),
+        (b"n,class\n", {}, ("rows", "at least one", "none")),
+        (b"n,class\n1,x\n\xff,y\n", {}, ("line 3", "UTF-8", "byte 0xff")),
+        (b"n,n,class\n1,2,x\n", {}, ("header", "every name once", "'n' twice")),
+        (b"n,,class\n1,2,x\n", {}, ("header", "a name for every column", "column 2")),
+        (b"n,class\n1,x,3\n", {}, ("file", "a readable csv table", "more fields")),
+        (b"n,kind\n1,x\n", {}, ("columns", "one named 'class'", "n, kind")),
+        (b"n,class\n1,x\n2,x\n", {}, ("column 'class'", "at least two classes", "1")),
+        (b"n,class\n1,x\n2,\n3,y\n", {}, ("column 'class', row 2", "one of the 2 classes", "nothing")),
+        (b"n,class\n1,x\n2,y\n", {"labels": ["x", "z"]}, ("column 'class', row 2", "one of the 2 classes", "'y'")),
+        (b"n,class\n1,x\ntwo,y\n", {"numbers": ["n"]}, ("column 'n', row 2", "a number", "'two'")),
+        (b"n,class\n" + b"1e39,x\n2,y\n" * 20, {}, ("column 'n', row", "that float32 can hold", "1e39")),
+        (b"n,class\n1,x\n2,y\n", {"ignore": ["m"]}, ("columns", "one named 'm'", "n, class")),
+        (b"n,class\n1,x\n2,y\n", {"ignore": ["n"]}, ("columns", "one besides the label", "none")),
+        (b"n,class\n1,x\n2,y\n", {"texts": ["class"]}, ("column 'class'", "one kind", "the label")),
+        (b"logits,class\n1,x\n2,y\n" * 30, {}, ("column 'logits'", "a name that the graph", "logits")),
+        (b"n,class\n1,x\n2,y\n", {}, ("split", "rows of every class", "none of 'x'")),
+        (b"n,d,class\n1,1,x\n2,,y\n", {"time": "d"}, ("column 'd', row 2", "a time", "nothing")),
+        (b"n,d,class\n1,1,x\n2,1,y\n", {"time": "d"}, ("column 'd'", "at least two times", "one")),
     ],
 )
 def test_what_cannot_be_used_is_refused(
-    content: bytes, settings: dict[str, Any], field: str, expected: str, found: str, tmp_path: Path
+    content: bytes, settings: dict[str, Any], parts: tuple[str, str, str], tmp_path: Path
 ) -> None:
     """With the file, the row or column, what belongs there and what was there."""
+    field, expected, found = parts
     (tmp_path / "train.csv").write_bytes(content)
     with pytest.raises(Refusal) as caught:
         _read(tmp_path, **settings)

@@ -106,7 +106,7 @@ def test_a_column_of_very_many_words_becomes_vectors() -> None:
 
 def test_blanking_happens_while_training_only() -> None:
     """Then numbers lose cells, and words become missing or unknown in equal parts."""
-    encoder = _encoder(list(range(10)) * 40, settings=Rows(blanking=0.4))
+    encoder = _encoder([float(value) for value in range(10)] * 40, settings=Rows(blanking=0.4))
     ages, codes = _numbers(*[3.0] * 4_000), _codes(*[2] * 4_000)
     assert (encoder(ages, codes) == encoder(ages, codes)[0]).all()
     torch.manual_seed(0)

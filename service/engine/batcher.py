@@ -1,0 +1,246 @@
+"""Requests for one session → runs of it, each with everything that has arrived by then.
+
+Nothing waits for a clock. The first arrival asks for a run in the loop's next turn; while a run goes on, arrivals
+queue, and the next run takes them all up to a cap. So an idle service adds no wait, and the busier it is, the larger
+its runs are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import time
+from collections.abc import Callable, Iterator, Sequence
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import numpy.typing as npt
+
+from clipmax.inputs import Tensor
+from clipmax.problems import Problem
+from service.answer import Results, Share, Words, remarks
+from service.engine.pace import Pace
+from service.engine.queue import Caller, Piece, Queue, Tensors, Ticket
+from service.engine.session import Outputs, Session
+from service.engine.worker import Worker
+
+ROWS = 256
+"""Most rows of one run."""
+
+CODE_POINTS = 2400
+"""Most padded code points of one run of a model that reads texts; a single text may be longer."""
+
+INLINE_SECONDS = 0.0006
+"""Runs up to this long are made on the event loop. On two cores the turning point lies between 0.3 ms, where the hop
+to the thread and back costs more than it gains, and 1.1 ms, where the loop can read many requests meanwhile."""
+
+Note = Callable[[int, float], None]
+
+
+class Batchers:
+    """One batcher for each session, for as long as the session is in use."""
+
+    def __init__(self, worker: Worker, note: Note) -> None:
+        self._worker = worker
+        self._note = note
+        self._batchers: WeakKeyDictionary[Session, Batcher] = WeakKeyDictionary()
+
+    def of(self, session: Session) -> Batcher:
+        batcher = self._batchers.get(session)
+        if batcher is None:
+            batcher = self._batchers[session] = Batcher(session, self._worker, self._note)
+        return batcher
+
+
+class Batcher:
+    """The queue before one session; `submit` is for the event loop's thread.
+
+    A row's answer does not depend on the other rows of its run: rows are independent in the graph, a run that fails
+    is repeated for each request by itself, and what a request asked for is picked out afterwards. A request of more
+    rows than a run takes has one turn after another with the others in between.
+
+    Args:
+        session: what runs.
+        worker: the thread for long runs.
+        note: told rows and seconds, everything around them included, of each run that others waited for.
+
+    Attributes:
+        words: of the session, for writing answers.
+    """
+
+    def __init__(self, session: Session, worker: Worker, note: Note) -> None:
+        self.words = Words(session)
+        self._session = session
+        self._worker = worker
+        self._note = note
+        self._inputs = session.manifest.inputs
+        self._first = self._inputs[0].name
+        self._texts = tuple(one.name for one in self._inputs if one.kind == "text")
+        self._cap = CODE_POINTS if self._texts else ROWS
+        self._queue = Queue(self._cap)
+        self._pace = Pace()
+        self._pages: dict[str, Tensor] = {}
+        self._is_busy = False
+        self._left_behind: tuple[int, float] | None = None
+
+    def submit(self, tensors: Tensors, caller: Caller) -> asyncio.Future[Share]:
+        """Queue a request.
+
+        Args:
+            tensors: by input name, N ≥ 1 rows each, as the session's `run` takes them.
+            caller: asked before a run whether it is still there.
+
+        Returns:
+            A future of the request's share; cancelling it takes the request out of the queue. It fails with Problem
+            DEADLINE, ClientGone, or what the session raises for these rows.
+        """
+        loop = asyncio.get_running_loop()
+        ticket = Ticket(tensors, len(tensors[self._first]), caller, loop.create_future())
+        if self._texts:
+            _measure(ticket, self._texts, self._cap)
+        seconds = caller.seconds_left()
+        if seconds is not None:
+            _limit(ticket.future, seconds, loop)
+        self._queue.add(ticket)
+        if not self._is_busy:
+            self._is_busy = True
+            loop.call_soon(self._flush)
+        return ticket.future
+
+    def _flush(self) -> None:
+        """Run whatever waits, here if that is short."""
+        pieces = self._queue.take()
+        if not pieces:
+            self._is_busy, self._left_behind = False, None
+            return
+        rows = sum(piece.stop - piece.start for piece in pieces)
+        self._keep_time(rows)
+        size = rows * max(piece.width for piece in pieces)
+        work = functools.partial(self._run, pieces, size)
+        if self._pace.expected(size) <= INLINE_SECONDS:
+            self._deliver(work())
+        else:
+            self._worker.start(work, self._deliver)
+
+    def _keep_time(self, rows: int) -> None:
+        """While somebody always waits, the time from run to run is what a place in the queue costs."""
+        now = time.perf_counter()
+        if self._left_behind is not None:
+            before, began = self._left_behind
+            self._note(before, now - began)
+        self._left_behind = (rows, now) if self._queue else None
+
+    def _deliver(self, shares: Sequence[tuple[Ticket, Share | Exception]]) -> None:
+        for ticket, share in shares:
+            _give(ticket, share)
+        if self._queue:
+            asyncio.get_running_loop().call_soon(self._flush)
+        else:
+            self._is_busy, self._left_behind = False, None
+
+    # What may be in the worker's thread, one run at a time
+
+    def _run(self, pieces: Sequence[Piece], size: int) -> list[tuple[Ticket, Share | Exception]]:
+        began = time.perf_counter()
+        try:
+            results = self._results(pieces)
+        except Exception as error:  # noqa: BLE001  # onnxruntime has a class for each status; whoever is guilty gets it
+            if len(pieces) == 1:
+                return [(pieces[0].ticket, error)]
+            return [share for piece in pieces for share in self._run([piece], size)]
+        self._pace.note(size, time.perf_counter() - began)
+        return list(_shares(results, pieces))
+
+    def _results(self, pieces: Sequence[Piece]) -> Results:
+        tensors = {one.name: self._gather(one.name, pieces) for one in self._inputs}
+        return Results(self.words, self._session.run(tensors), remarks(self._inputs, tensors))
+
+    def _gather(self, name: str, pieces: Sequence[Piece]) -> Tensor:
+        """One input of all pieces, below each other."""
+        if name in self._texts:
+            return _padded([piece.tensors[name][:, : piece.width] for piece in pieces])
+        parts = [piece.tensors[name] for piece in pieces]
+        if len(parts) == 1:
+            return np.ascontiguousarray(parts[0])
+        rows = sum(map(len, parts))
+        return np.concatenate(parts, out=self._page(name, parts[0])[:rows])
+
+    def _page(self, name: str, like: Tensor) -> Tensor:
+        """Memory that every run uses again, so that it stays in the processor's cache."""
+        page = self._pages.get(name)
+        if page is None:
+            page = self._pages[name] = np.empty((self._cap, *like.shape[1:]), like.dtype)
+        return page
+
+
+def _limit(future: asyncio.Future[Share], seconds: float, loop: asyncio.AbstractEventLoop) -> None:
+    timer = loop.call_later(seconds, _expire, future)
+    future.add_done_callback(lambda _: timer.cancel())
+
+
+def _expire(future: asyncio.Future[Share]) -> None:
+    if not future.done():
+        future.set_exception(Problem("DEADLINE", "the answer was not ready in the time that the request gave it"))
+
+
+def _measure(ticket: Ticket, texts: Sequence[str], cap: int) -> None:
+    """How long its texts are; where one run cannot take them all, sort the rows by that."""
+    ticket.width = max(ticket.tensors[name].shape[1] for name in texts)
+    if ticket.rows == 1 or ticket.rows * ticket.width <= cap:
+        return
+    widths = np.maximum.reduce([_lengths(ticket.tensors[name]) for name in texts])
+    ticket.order = np.argsort(widths, kind="stable")
+    ticket.widths = widths[ticket.order]
+    ticket.tensors = {name: tensor[ticket.order] for name, tensor in ticket.tensors.items()}
+
+
+def _lengths(texts: Tensor) -> npt.NDArray[np.intp]:
+    """Code points of each text without the padding, at least 1: int32 [N, L] → [N]."""
+    width = texts.shape[1]
+    is_used = texts[:, ::-1] != 0
+    return np.where(is_used.any(axis=1), width - is_used.argmax(axis=1), 1)
+
+
+def _padded(parts: Sequence[Tensor]) -> Tensor:
+    width = max(part.shape[1] for part in parts)
+    page = np.zeros((sum(map(len, parts)), width), dtype=parts[0].dtype)
+    start = 0
+    for part in parts:
+        page[start : start + len(part), : part.shape[1]] = part
+        start += len(part)
+    return page
+
+
+def _shares(results: Results, pieces: Sequence[Piece]) -> Iterator[tuple[Ticket, Share]]:
+    start = 0
+    for ticket, first, last in pieces:
+        stop = start + last - first
+        yield ticket, Share(results, start, stop)
+        start = stop
+
+
+def _give(ticket: Ticket, share: Share | Exception) -> None:
+    """Answer a request, if this is all of it and it still waits."""
+    if ticket.future.done():
+        return
+    if isinstance(share, Exception):
+        ticket.future.set_exception(share)
+        return
+    if share.stop - share.start < ticket.rows:
+        ticket.parts.append(share)
+        if sum(part.stop - part.start for part in ticket.parts) < ticket.rows:
+            return
+        share = _joined(ticket)
+    ticket.future.set_result(share)
+
+
+def _joined(ticket: Ticket) -> Share:
+    """What several runs gave, in the order of the request's rows."""
+    parts = ticket.parts
+    order = slice(None) if ticket.order is None else np.argsort(ticket.order)
+    outputs = [part.outputs for part in parts]
+    logits = np.concatenate([part.logits for part in outputs])[order]
+    probabilities = np.concatenate([part.probabilities for part in outputs])[order]
+    found = {name: np.concatenate([part.remarks[name] for part in parts])[order] for name in parts[0].results.remarks}
+    results = parts[0].results.like(Outputs(logits=logits, probabilities=probabilities), found)
+    return Share(results, 0, ticket.rows)

@@ -1,0 +1,78 @@
+"""A request's bytes → tensors → its share of a run, within the budget: what V1 and V2 have in common."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TypeVar
+
+from service.admission import Admission, Bounds
+from service.answer import Share, Words
+from service.engine.batcher import Batchers
+from service.engine.queue import Tensors
+from service.engine.session import Session
+from service.engine.worker import Worker
+from service.exchange import Exchange
+from service.reading import body as bodies
+from service.reading.v1 import Limits
+
+T = TypeVar("T")
+
+
+class Inference:
+    """One for a process.
+
+    Two threads, because reading holds Python's lock and would keep the runs waiting: one reads long bodies, the
+    other makes long runs.
+
+    Attributes:
+        limits: of one request.
+        admission: of all together.
+    """
+
+    def __init__(self, limits: Limits, bounds: Bounds) -> None:
+        self.limits = limits
+        self.admission = Admission(bounds)
+        self.reading = Worker("reading")
+        self._running = Worker("running")
+        self._batchers = Batchers(self._running, self.admission.note)
+
+    async def body(self, exchange: Exchange) -> bytes:
+        """The whole body, unless the queue is full or the request is refused before its end.
+
+        Raises:
+            Problem: QUEUE_FULL, PARAMETER (the deadline), BODY_TOO_LARGE.
+            ClientGone: the connection ended before the body did.
+        """
+        admission = self.admission
+        admission.check()
+        exchange.read_deadline()
+        if admission.asks_for_clients:
+            exchange.client = exchange.named_client()
+        return await bodies.read(
+            exchange.receive,
+            exchange.headers,
+            limit=self.limits.max_body_bytes,
+            charge=lambda count: admission.charge_bytes(exchange, count),
+        )
+
+    async def read(self, work: Callable[[], T], *, body_bytes: int) -> T:
+        """What a reader makes of a body, here or in the reading thread."""
+        return await self.reading.run(work, body_bytes=body_bytes)
+
+    def submit(self, session: Session, tensors: Tensors, exchange: Exchange) -> asyncio.Future[Share]:
+        """Queue a request for the session; see `Batcher.submit`.
+
+        Raises:
+            Problem: QUEUE_FULL.
+        """
+        self.admission.charge_rows(exchange, len(next(iter(tensors.values()))))
+        return self._batchers.of(session).submit(tensors, exchange)
+
+    def words(self, session: Session) -> Words:
+        """The parts of a V1 answer that are the same in all of a session's answers."""
+        return self._batchers.of(session).words
+
+    def close(self) -> None:
+        self.reading.close()
+        self._running.close()

@@ -1,0 +1,195 @@
+"""The body of a V1 request for an image model → rows of pixels, without a Python object for each number.
+
+This reader takes the usual and nothing else. What it does not take it does not judge: the exact reader decides, and
+what this one takes the exact one would take too, with the same numbers.
+
+simdjson's proxies decide how this file is written. While one of them is alive its parser refuses other documents, and
+an exception that somebody keeps would keep the proxies of its frames; so none leaves a function that holds any.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import simdjson
+
+from clipmax.inputs import ImageInput, Tensor
+from clipmax.problems import Problem
+from service.answer import DEFAULT, Options
+from service.reading import json, v1
+
+KEPT_BYTES = 1024 * 1024
+"""A parser keeps up to fourteen times the largest document that it has read; larger ones get one of their own."""
+
+_BOM = 0xEF
+_LARGEST = 1e38
+"""Numbers beyond are rare and near the end of float32, where the exact reader looks at each."""
+
+_SHORT = 8192
+"""Numbers whose sum of squares tells more quickly than minimum and maximum that all are small enough."""
+
+_INSTANCES, _BOTH = ["instances"], {"instances", "parameters"}
+_ERRORS = (ValueError, RuntimeError, TypeError, KeyError, IndexError, OverflowError, MemoryError)
+
+
+@dataclass(slots=True)
+class Rows:
+    """float32 [N, *shape] of a request, and what to answer of each row."""
+
+    tensor: Tensor
+    options: Options
+
+
+class Reader:
+    """One parser, so not for more than one thread."""
+
+    def __init__(self, limits: v1.Limits) -> None:
+        self._limits = limits
+        self._parser = simdjson.Parser(max_capacity=KEPT_BYTES)
+
+    def read(self, body: bytes, schema: ImageInput) -> Rows | None:
+        """The rows of a body, or None where the exact reader must look; raises nothing."""
+        if not body or body[0] == _BOM:
+            return None
+        parser = self._parser if len(body) <= KEPT_BYTES else simdjson.Parser()
+        try:
+            document = parser.parse(body)
+            options = _options(document)
+            if options is None:
+                return None
+            instances = document["instances"]
+            rows = len(instances)
+            if not 0 < rows <= self._limits.max_batch_rows:
+                return None
+            if not self._is_regular(body, instances, rows, schema):
+                return None
+            values = np.frombuffer(instances.as_buffer(of_type="d"))
+            if values.size != rows * schema.size or not _is_small(values):
+                return None
+            return Rows(values.astype(np.float32).reshape(rows, *schema.shape), options)
+        except _ERRORS:
+            return None
+
+    def _is_regular(self, body: bytes, instances: simdjson.Array, rows: int, schema: ImageInput) -> bool:
+        """Whether every row is flat, or every row nested as the schema says.
+
+        The buffer flattens whatever it finds, and [[], [1, 2]] has two children and two numbers. So besides the
+        lengths of all arrays that should be there, the brackets say that there are no others.
+        """
+        size = schema.size
+        if len(instances[0]) == size:
+            return all(len(row) == size for row in instances) and _has_brackets(body, rows + 1)
+        if len(schema.shape) + 2 > self._limits.max_json_depth:
+            return False
+        arrays = _nested(instances, rows, schema.shape)
+        return arrays is not None and body.count(b"[") == arrays + 1
+
+
+def refusal(body: bytes, schema: ImageInput, limits: v1.Limits) -> Problem | None:
+    """What is wrong with a long body that the reader did not take, where that is cheap to tell.
+
+    The exact reader needs a third of a millisecond for a row. Most refusals of long bodies (too many rows, a row of
+    another length, something else among the numbers) are seen in simdjson's proxies, so that only the one guilty row
+    becomes Python objects. The answer is the exact reader's: same code, pointer and words.
+
+    Returns:
+        None where the exact reader must look.
+    """
+    if body.count(b"{") > 1 + (b'"parameters"' in body) or body[:1] == b"\xef":
+        return None
+    try:
+        json.check_depth(body, limits.max_json_depth)
+    except Problem as problem:
+        return problem.with_traceback(None)
+    return _told(body, schema, limits)
+
+
+def _told(body: bytes, schema: ImageInput, limits: v1.Limits) -> Problem | None:
+    try:
+        document = simdjson.Parser().parse(body)
+        options = _options(document)
+        instances = document["instances"]
+        if options is None or not isinstance(instances, simdjson.Array):
+            return None
+        if len(instances) > limits.max_batch_rows:
+            return v1.too_many_rows(len(instances), limits.max_batch_rows)
+        return _guilty(instances, schema)
+    except _ERRORS:
+        return None
+
+
+def _guilty(instances: simdjson.Array, schema: ImageInput) -> Problem | None:
+    """The first row that the schema refuses."""
+    size = schema.size
+    for number, row in enumerate(instances):
+        if isinstance(row, simdjson.Array):
+            if len(row) == size and _is_flat(row, size):
+                continue
+            row = row.as_list()  # noqa: PLW2901  # the same row in Python objects
+        try:
+            schema.row(row, number, f"/instances/{number}")
+        except Problem as problem:
+            return problem.with_traceback(None)
+    return None
+
+
+def _is_flat(row: simdjson.Array, size: int) -> bool:
+    """Whether a row is numbers, all of them small; an array among them may hide, but only from a count of brackets."""
+    try:
+        values = np.frombuffer(row.as_buffer(of_type="d"))
+    except _ERRORS:
+        return False
+    return values.size == size and _is_small(values) and not any(isinstance(one, simdjson.Array) for one in row)
+
+
+def _options(document: object) -> Options | None:
+    """Of a document whose members are the known ones, each once."""
+    if not isinstance(document, simdjson.Object):
+        return None
+    members = list(document)
+    if members == _INSTANCES:
+        return DEFAULT
+    if len(members) != 2 or set(members) != _BOTH:
+        return None
+    parameters = document["parameters"]
+    if not isinstance(parameters, simdjson.Object):
+        return None
+    names = list(parameters)
+    if len(set(names)) != len(names):
+        return None
+    try:
+        return v1.options(parameters.as_dict())
+    except Problem:
+        return None
+
+
+def _has_brackets(body: bytes, count: int) -> bool:
+    """Whether "[" stands exactly so often in a body. Few of them are found faster than counted."""
+    position = -1
+    for _ in range(count):
+        position = body.find(b"[", position + 1)
+        if position < 0:
+            return False
+    return body.find(b"[", position + 1) < 0
+
+
+def _nested(value: simdjson.Array, rows: int, shape: tuple[int, ...]) -> int | None:
+    """How many arrays lie in `value`, `rows` arrays nested as `shape` says; None if one has another length."""
+    found = rows
+    for part in value:
+        if len(part) != shape[0]:
+            return None
+        if len(shape) > 1:
+            inner = _nested(part, shape[0], shape[1:])
+            if inner is None:
+                return None
+            found += inner
+    return found
+
+
+def _is_small(values: Tensor) -> bool:
+    """Whether every number is far inside float32: float64 [M]."""
+    if values.size <= _SHORT:
+        return bool(values.dot(values) <= _LARGEST**2)
+    return bool(values.max() <= _LARGEST and values.min() >= -_LARGEST)

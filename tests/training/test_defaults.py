@@ -1,0 +1,35 @@
+"""The values that a configuration leaves open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.training import rows, tiny
+from training import config, defaults
+from training.data import sources
+
+
+def test_a_value_that_is_given_is_never_replaced(tmp_path: Path) -> None:
+    """Field by field, also where the section holds others."""
+    run = config.read(rows.write(tmp_path), ["optimizer.learning_rate=0.5", "fit.patience=9"])
+    filled = defaults.fill(run, sources.read(run.data))
+    assert (filled.optimizer.learning_rate, filled.fit.patience) == (0.5, 9)
+    assert (filled.model.hidden, filled.fit.epochs, filled.fit.batch_size) == ((16,), 4, 32)
+    assert (filled.optimizer.weight_decay, filled.fit.average) == (0.05, 0.999)
+
+
+def test_images_train_as_the_configuration_says(tmp_path: Path) -> None:
+    """Its own defaults are those of images."""
+    run, dataset = tiny.dataset(tmp_path)
+    assert defaults.fill(run, dataset) == run
+
+
+@pytest.mark.parametrize("rows_there", [1, 15, 100, 3_000, 30_000, 1_000_000])
+def test_few_rows_get_small_batches_and_at_least_a_thousand_steps(rows_there: int) -> None:
+    """A batch is never larger than the data."""
+    fit = defaults.RECIPES["rows"](rows_there)["fit"]
+    assert fit["batch_size"] <= min(rows_there, 256)
+    assert fit["epochs"] * (rows_there // fit["batch_size"]) >= 1000
+    assert fit["epochs"] >= 12

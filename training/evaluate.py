@@ -1,0 +1,105 @@
+"""A published version and a run's test split → its figures, by the graph that is served."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from clipmax import manifest as manifest_module
+from clipmax.conformal import Conformal
+from clipmax.manifest import MODEL_FILE, Manifest, Metrics
+from clipmax.refusal import Refusal, shorten
+from clipmax.repository import read_verified
+from training import answers
+from training.config import Run
+from training.data import sources
+from training.data.dataset import Dataset
+from training.report.build import COVERAGES, selective_figures, set_figures, split_figures
+from training.report.figures import PredictionSets, Selective, SplitFigures
+
+
+class Evaluation(BaseModel):
+    """What a version does on a test split. Shares are 0 to 1, log loss is in nats."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    model: str
+    version: int
+    same_data: bool = Field(description="whether the data is, byte for byte, that of the version's own run")
+    test: SplitFigures
+    manifest_metrics: Metrics = Field(description="what training measured")
+    prediction_sets: tuple[PredictionSets, ...]
+    selective: Selective | None
+
+
+def evaluate(folder: Path, run: Run) -> Evaluation:
+    """Run the graph of a version over the test split of a run's data, as the service would.
+
+    Raises:
+        Refusal: a broken version; data with other inputs or labels than the version was trained on.
+    """
+    manifest = manifest_module.load(folder)
+    graph = read_verified(folder, manifest, MODEL_FILE)
+    dataset = sources.read(run.data, text_length=run.texts.max_length)
+    _check_fits(dataset, manifest, folder)
+    found = answers.answer(answers.session(graph), manifest.inputs, dataset.test)
+    return Evaluation(
+        model=manifest.name,
+        version=manifest.version,
+        same_data=dataset.fingerprint() == manifest.data.fingerprint,
+        test=split_figures(found, manifest.temperature),
+        manifest_metrics=manifest.metrics,
+        prediction_sets=tuple(
+            set_figures(table, found, coverage) for table in _tables(manifest) for coverage in COVERAGES
+        ),
+        selective=selective_figures(manifest.abstention, found) if manifest.abstention else None,
+    )
+
+
+def lines(evaluation: Evaluation) -> list[str]:
+    """The figures for a person."""
+    test, metrics = evaluation.test, evaluation.test.metrics
+    return [
+        f"{evaluation.model} version {evaluation.version} on {metrics.rows:,} test rows"
+        + ("" if evaluation.same_data else " of other data than it was trained with"),
+        (
+            f"accuracy {metrics.accuracy:.4f} (95%: {test.accuracy_low:.4f} to {test.accuracy_high:.4f}), "
+            f"macro F1 {metrics.macro_f1:.4f}, log loss {metrics.log_loss:.4f}, Brier {metrics.brier:.4f}"
+        ),
+        (
+            f"ECE {metrics.ece_uncalibrated:.4f} → {metrics.ece:.4f} "
+            f"(by chance {test.ece_noise_mean:.4f}, in 5 of 100 samples above {test.ece_noise_upper:.4f})"
+        ),
+        *(
+            f"{sets.method} sets for {sets.asked:.0%}: coverage {sets.coverage:.4f} ± {sets.noise:.4f}, "
+            f"{sets.mean_size:.2f} labels"
+            for sets in evaluation.prediction_sets
+        ),
+        *_selective_lines(evaluation.selective),
+        f"the manifest says {'the same' if metrics == evaluation.manifest_metrics else 'other'} metrics",
+    ]
+
+
+def _selective_lines(selective: Selective | None) -> Sequence[str]:
+    if selective is None:
+        return ()
+    test = selective.test
+    risk = "–" if test.risk is None else f"{test.risk:.4f}"
+    return (f"answered {test.coverage:.2%} at a chosen risk of {selective.chosen.risk:.1%}: {risk} of them wrong",)
+
+
+def _tables(manifest: Manifest) -> tuple[Conformal, ...]:
+    return (manifest.conformal.plain, manifest.conformal.adaptive) if manifest.conformal else ()
+
+
+def _check_fits(dataset: Dataset, manifest: Manifest, folder: Path) -> None:
+    """Inputs must be equal: codes of words and ranges of numbers are those of the training split."""
+    if dataset.labels != manifest.labels:
+        raise Refusal(folder, "labels", expected=shorten(manifest.labels), found=shorten(dataset.labels))
+    for theirs, ours in zip(manifest.inputs, dataset.inputs, strict=False):
+        if theirs != ours:
+            raise Refusal(folder, f"input {theirs.name}", expected=shorten(theirs), found=shorten(ours))
+    if len(manifest.inputs) != len(dataset.inputs):
+        raise Refusal(folder, "inputs", expected=str(len(manifest.inputs)), found=str(len(dataset.inputs)))
