@@ -6,28 +6,40 @@ ARG PYTHON_VERSION=3.11
 
 FROM python:${PYTHON_VERSION}-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-RUN pip install --no-cache-dir --upgrade --constraint constraints.txt pip
-COPY clipmax/ clipmax/
-COPY service/ service/
-COPY training/ training/
+COPY pyproject.toml constraints.txt ./
 ENV PIP_CONSTRAINT=/src/constraints.txt PIP_BUILD_CONSTRAINT=/src/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
-# The environment has no pip of its own, so that the image it is copied into has none.
-RUN python -m venv --without-pip /opt/clipmax
+# hadolint ignore=DL3013 # PIP_CONSTRAINT pins every version, here and below
+RUN pip install --no-cache-dir --upgrade pip \
+    # The environment has no pip of its own, so that the image it is copied into has none.
+    && python -m venv --without-pip /opt/clipmax \
+    # Dependencies first and by themselves, so that a change of our code does not install them anew.
+    && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
+        open('service.txt', 'w').write('\n'.join(project['dependencies'])); \
+        open('training.txt', 'w').write('\n'.join(project['optional-dependencies']['training']))"
+ENV PIP_PYTHON=/opt/clipmax/bin/python
 
 FROM build AS build-service
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/clipmax/bin/python install . \
+    pip install --requirement service.txt \
     # Tests that packages carry along; nothing imports them.
     && find /opt/clipmax/lib -type d -name tests -prune -exec rm -rf {} + \
     # The C library of onnxruntime: its Python module has the same code inside and never opens it.
     && rm -f /opt/clipmax/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*
+COPY README.md LICENSE ./
+COPY clipmax/ clipmax/
+COPY service/ service/
+COPY training/ training/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps .
 
 FROM build AS build-training
 ARG PIP_EXTRA_INDEX_URL=
-# hadolint ignore=DL3013 # PIP_CONSTRAINT pins every version
 RUN --mount=type=cache,target=/root/.cache/pip \
-    pip --python /opt/clipmax/bin/python install '.[training]'
+    pip install --requirement service.txt --requirement training.txt
+COPY README.md LICENSE ./
+COPY clipmax/ clipmax/
+COPY service/ service/
+COPY training/ training/
+RUN --mount=type=cache,target=/root/.cache/pip pip install --no-deps .
 
 FROM python:${PYTHON_VERSION}-slim AS runtime
 RUN rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \

@@ -31,6 +31,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from clipmax.conformal import Method
+
 Instances = npt.NDArray[Any] | Sequence[object]
 
 _RETRIED_STATUSES = frozenset({429, 503})
@@ -57,6 +59,10 @@ class Prediction:
     `top` holds the likeliest labels, likeliest first; `probabilities` and `logits` every label's value, in the
     model's order, where they were asked for. `out_of_range` says that the graph clipped a value of the row,
     `provider` which execution provider ran: cpu, cuda or tensorrt.
+
+    `prediction_set` holds the labels of a coverage that was asked for, likeliest first, and `abstained` says whether
+    the model had better not decide; each is None where it was not asked for. `unknown` names the inputs with a word
+    that training never saw, `truncated` those with a text that was cut.
     """
 
     label: str
@@ -69,6 +75,10 @@ class Prediction:
     version: int
     provider: str
     request_id: str
+    prediction_set: tuple[str, ...] | None = None
+    abstained: bool | None = None
+    unknown: tuple[str, ...] = ()
+    truncated: tuple[str, ...] = ()
 
 
 class ClientError(Exception):
@@ -156,6 +166,9 @@ class Client:
         top_k: int | None = None,
         probabilities: bool = False,
         logits: bool = False,
+        coverage: float | None = None,
+        coverage_method: Method | None = None,
+        abstain: bool = False,
         model: str | None = None,
         version: int | None = None,
     ) -> list[Prediction]:
@@ -167,6 +180,9 @@ class Client:
             top_k: how many of the likeliest labels to give; the service's choice if None.
             probabilities: give every label's probability.
             logits: give every label's logit, before temperature.
+            coverage: give the labels among which the true one is in such a share of rows; 0 < coverage < 1.
+            coverage_method: which scores; the service's choice, adaptive, if None.
+            abstain: say of each row whether the model had better not decide.
             model: the service's default model if None.
             version: the newest if None; needs `model`.
 
@@ -175,7 +191,15 @@ class Client:
             ClientError: see the tree at the top of this module.
         """
         path = _predict_path(model, version)
-        content = _body(instances, top_k=top_k, probabilities=probabilities, logits=logits)
+        content = _body(
+            instances,
+            top_k=top_k,
+            probabilities=probabilities or None,
+            logits=logits or None,
+            coverage=coverage,
+            coverage_method=coverage_method,
+            abstain=abstain or None,
+        )
         attempts = _Attempts(self._retry)
         while True:  # ends by `pause_after` at the latest
             try:
@@ -241,12 +265,23 @@ class AsyncClient:
         top_k: int | None = None,
         probabilities: bool = False,
         logits: bool = False,
+        coverage: float | None = None,
+        coverage_method: Method | None = None,
+        abstain: bool = False,
         model: str | None = None,
         version: int | None = None,
     ) -> list[Prediction]:
         """See `Client.predict`."""
         path = _predict_path(model, version)
-        content = _body(instances, top_k=top_k, probabilities=probabilities, logits=logits)
+        content = _body(
+            instances,
+            top_k=top_k,
+            probabilities=probabilities or None,
+            logits=logits or None,
+            coverage=coverage,
+            coverage_method=coverage_method,
+            abstain=abstain or None,
+        )
         attempts = _Attempts(self._retry)
         while True:  # ends by `pause_after` at the latest
             try:
@@ -349,8 +384,8 @@ def _predict_path(model: str | None, version: int | None) -> str:
     return f"/v1/models/{quote(model, safe='')}{versions}:predict"
 
 
-def _body(instances: Instances, *, top_k: int | None, probabilities: bool, logits: bool) -> bytes:
-    wanted = {"top_k": top_k, "probabilities": probabilities or None, "logits": logits or None}
+def _body(instances: Instances, **wanted: object) -> bytes:
+    """None is what is left to the service."""
     parameters = {name: value for name, value in wanted.items() if value is not None}
     body = {"instances": _plain(instances), **({"parameters": parameters} if parameters else {})}
     return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY)
@@ -387,6 +422,10 @@ def _prediction(row: Mapping[str, Any], answer: Mapping[str, Any]) -> Prediction
         version=answer["version"],
         provider=answer["provider"],
         request_id=answer["request_id"],
+        prediction_set=tuple(row["prediction_set"]) if "prediction_set" in row else None,
+        abstained=row.get("abstained"),
+        unknown=tuple(row.get("unknown", ())),
+        truncated=tuple(row.get("truncated", ())),
     )
 
 

@@ -80,6 +80,7 @@ _KINDS = (
     # Our side.
     Kind("QUEUE_FULL", 429, "The queue is full", retryable=True),
     Kind("DEADLINE", 504, "The answer was not ready in the time given", retryable=True),
+    Kind("CONNECTIONS_FULL", 429, "Too many connections are open", retryable=True),
     Kind("NOT_READY", 503, "No model is ready yet", retryable=True),
     Kind("DRAINING", 503, "The service is shutting down", retryable=True),
     Kind("NON_FINITE_OUTPUT", 500, "The model gave a result that is not finite"),

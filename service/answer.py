@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
+from clipmax import abstention, conformal
 from clipmax.inputs import Input, Tensor
 from clipmax.problems import Problem
 from service.engine.session import Outputs, Session
@@ -29,7 +30,11 @@ _FEW_LABELS = 64
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
-Remarks = Mapping[str, Flags]
+Remarks = Mapping[tuple[str, str], Flags]
+"""What there is to say of rows: (member of a prediction, input that it is about or "" for the whole row) → bool [N]."""
+
+OUT_OF_RANGE, UNKNOWN, TRUNCATED = "out_of_range", "unknown", "truncated"
+_COVERAGES_KEPT = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,10 @@ class Options:
     top_k: int = DEFAULT_TOP_K
     probabilities: bool = False
     logits: bool = False
+    coverage: float | None = None
+    coverage_method: conformal.Method = "adaptive"
+    abstain: bool = False
+    novelty: bool = False
 
 
 DEFAULT = Options()
@@ -50,9 +59,32 @@ class Words:
     def __init__(self, session: Session) -> None:
         manifest = session.manifest
         quoted = [orjson.dumps(label).decode() for label in manifest.labels]
+        self.labels = quoted
+        self.conformal = manifest.conformal
+        self.abstention = manifest.abstention
+        # A caller may name any coverage, so only so many thresholds are kept.
+        self.threshold = lru_cache(_COVERAGES_KEPT)(self._threshold)
         self.heads = [f'{{"label":{label},"probability":' for label in quoted]
         self.keys = [f"{label}:" for label in quoted]
         self.tail = f'],"model":"{manifest.name}","version":{manifest.version},"provider":"{session.provider}"'
+
+    def check(self, options: Options) -> None:
+        """Refuse what this version was not trained to say.
+
+        Raises:
+            Problem: PARAMETER.
+        """
+        if options.coverage is not None and self.conformal is None:
+            raise _not_offered("coverage", "this version has no calibration scores, so it can promise no coverage")
+        if options.abstain and self.abstention is None:
+            raise _not_offered("abstain", "this version has no threshold below which it would abstain")
+        if options.novelty:
+            raise _not_offered("novelty", "this version has no novelty score")
+
+    def _threshold(self, method: conformal.Method, coverage: float) -> float:
+        assert self.conformal is not None  # noqa: S101  # see `check`
+        table = self.conformal.plain if method == "plain" else self.conformal.adaptive
+        return conformal.threshold(table, coverage)
 
 
 class Results:
@@ -94,9 +126,9 @@ class Results:
             Problem: NON_FINITE_OUTPUT.
         """
         self.check(start, stop)
-        if options != DEFAULT or not self.is_finite:
-            return self._part(start, stop)._texts(options)
-        return self._default_texts[start:stop]
+        if options is DEFAULT and self.is_finite:
+            return self._default_texts[start:stop]
+        return self._part(start, stop)._texts(options)
 
     @cached_property
     def _default_texts(self) -> list[str]:
@@ -124,17 +156,48 @@ class Results:
             ("logits", options.logits, self.outputs.logits),
         ):
             if is_wanted:
-                rests = [f"{rest}{text}" for rest, text in zip(rests, self._by_label(member, values), strict=True)]
+                rests = _joined(rests, self._by_label(member, values))
+        if options.coverage is not None:
+            rests = _joined(rests, self._set_texts(options.coverage_method, options.coverage))
+        if options.abstain:
+            rests = _joined(rests, self._abstained_texts())
         return rests
 
-    def _remark_texts(self) -> list[str]:
-        rows = len(self.outputs.probabilities)
-        if not any(flags.any() for flags in self.remarks.values()):
-            return ["".join(f',"{name}":false' for name in self.remarks)] * rows
-        columns = [
-            [f',"{name}":{"true" if flag else "false"}' for flag in flags] for name, flags in self.remarks.items()
+    def _set_texts(self, method: conformal.Method, coverage: float) -> list[str]:
+        """The labels of each row's prediction set, likeliest first."""
+        probabilities, labels = self.outputs.probabilities, self._words.labels
+        inside = conformal.contains(method, probabilities, self._words.threshold(method, coverage))
+        order = np.argsort(-probabilities, axis=1, kind="stable")
+        kept = np.take_along_axis(inside, order, axis=1)
+        return [
+            f',"prediction_set":[{",".join([labels[label] for label in indices[flags].tolist()])}]'
+            for indices, flags in zip(order, kept, strict=True)
         ]
+
+    def _abstained_texts(self) -> list[str]:
+        assert self._words.abstention is not None  # noqa: S101  # see `Words.check`
+        flags = abstention.abstains(self._words.abstention, self.outputs.probabilities)
+        return _flag_texts("abstained", flags)
+
+    def _remark_texts(self) -> list[str]:
+        members = dict.fromkeys(member for member, _ in self.remarks)
+        if not any(flags.any() for flags in self.remarks.values()):
+            quiet = "".join(f',"{member}":{"false" if member == OUT_OF_RANGE else "[]"}' for member in members)
+            return [quiet] * len(self.outputs.probabilities)
+        columns = [self._remark_column(member) for member in members]
         return ["".join(texts) for texts in zip(*columns, strict=True)]
+
+    def _remark_column(self, member: str) -> list[str]:
+        """Of the whole row true or false, of inputs the names of those that it is true of."""
+        found = {name: flags for (of, name), flags in self.remarks.items() if of == member}
+        if member == OUT_OF_RANGE:
+            return _flag_texts(member, found[""])
+        names = [orjson.dumps(name).decode() for name in found]
+        rows = zip(*(flags.tolist() for flags in found.values()), strict=True)
+        return [
+            f',"{member}":[{",".join([name for name, flag in zip(names, flags, strict=True) if flag])}]'
+            for flags in rows
+        ]
 
     def _by_label(self, member: str, values: Floats) -> list[str]:
         keys = self._words.keys
@@ -175,21 +238,21 @@ def encode(words: Words, share: Share, options: Options, request_id: str) -> byt
 
 
 def remarks(inputs: Sequence[Input], tensors: Mapping[str, Tensor]) -> Remarks:
-    """What is to be said of rows: `out_of_range`, and where the model has such inputs `unknown` and `truncated`.
+    """What is to be said of rows: `out_of_range`, and of each category `unknown`, of each text `truncated`.
 
     Args:
         inputs: the model's input schema.
         tensors: by input name, N rows each.
 
     Returns:
-        bool [N] by the name of the member of a prediction.
+        See `Remarks`.
     """
-    kinds = {one.kind for one in inputs}
-    found = {"out_of_range": _any(one.out_of_range(tensors[one.name]) for one in inputs)}
-    if "category" in kinds:
-        found["unknown"] = _any(one.unknown(tensors[one.name]) for one in inputs)
-    if "text" in kinds:
-        found["truncated"] = _any(one.truncated(tensors[one.name]) for one in inputs)
+    found = {(OUT_OF_RANGE, ""): _any(one.out_of_range(tensors[one.name]) for one in inputs)}
+    for one in inputs:
+        if one.kind == "category":
+            found[UNKNOWN, one.name] = one.unknown(tensors[one.name])
+        elif one.kind == "text":
+            found[TRUNCATED, one.name] = one.truncated(tensors[one.name])
     return found
 
 
@@ -236,6 +299,18 @@ def _is_finite(values: Floats) -> bool:
     """The sum of squares is one quick call, and infinite or NaN if any value is; if it only overflowed, look closer."""
     flat = values.reshape(-1)
     return bool(np.isfinite(flat.dot(flat))) or bool(np.isfinite(values).all())
+
+
+def _joined(firsts: Iterable[str], seconds: Iterable[str]) -> list[str]:
+    return [f"{first}{second}" for first, second in zip(firsts, seconds, strict=True)]
+
+
+def _flag_texts(member: str, flags: Flags) -> list[str]:
+    return [f',"{member}":{"true" if flag else "false"}' for flag in flags]
+
+
+def _not_offered(parameter: str, detail: str) -> Problem:
+    return Problem("PARAMETER", detail, pointer=f"/parameters/{parameter}")
 
 
 def _any(flags: Iterable[Flags]) -> Flags:

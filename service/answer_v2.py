@@ -10,7 +10,6 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from clipmax.problems import Problem
 from service.engine.session import Outputs, Session
 from service.reading import binary
 from service.reading.v2 import LABEL, OUT_OF_RANGE, Wanted
@@ -38,12 +37,8 @@ def encode(session: Session, outputs: Outputs, out_of_range: Flags, wanted: Sequ
     """The answer with the wanted outputs in their order.
 
     Numbers are the float32 that onnxruntime gave: bit by bit in a frame, in JSON with the digits that read back as it.
-
-    Raises:
-        Problem: NON_FINITE_OUTPUT.
+    They must be finite; see `answer.Results.check`.
     """
-    if not (np.isfinite(outputs.probabilities).all() and np.isfinite(outputs.logits).all()):
-        raise Problem("NON_FINITE_OUTPUT", "the model gave NaN or infinity for an input that it should take")
     entries, frames = [], []
     for one in wanted:
         tensor = _tensor(one, session.manifest.labels, outputs, out_of_range)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -13,15 +14,19 @@ from starlette.types import Receive, Scope, Send
 from clipmax.problems import Problem
 from service import logs
 from service.admission import Bounds
-from service.auth import Keys
+from service.auth import KeyFile, Keys
 from service.engine.catalog import Catalog
+from service.engine.policy import Policy
 from service.engine.session import Execution, Session
+from service.engine.watcher import Watcher
 from service.exchange import Exchange, exchange_of
+from service.hosts import Hosts
 from service.inference import Inference
+from service.origins import Origins
 from service.reading.body import ClientGone
 from service.reading.v1 import Limits
 from service.routes import docs, health, openapi, v1, v2
-from service.settings import Settings
+from service.settings import Settings, names_in
 
 _OPEN_PATHS = frozenset({health.LIVE, health.READY})
 _MODEL_PATHS = ("/v1/models/", "/v2/models/")
@@ -36,8 +41,16 @@ def create_app(settings: Settings) -> Service:
     """
     execution = Execution(provider=settings.provider, policy=settings.provider_policy, threads=settings.threads)
     return Service(
-        catalog=Catalog(settings.models, execution, default_model=settings.default_model),
-        keys=None if settings.api_keys_file is None else Keys.read(settings.api_keys_file),
+        catalog=Catalog(
+            settings.models,
+            execution,
+            default_model=settings.default_model,
+            policy=Policy.parse(settings.versions),
+        ),
+        key_file=None if settings.api_keys_file is None else KeyFile(settings.api_keys_file),
+        hosts=None if settings.trusted_hosts is None else Hosts(names_in(settings.trusted_hosts)),
+        origins=None if settings.cors_origins is None else Origins(names_in(settings.cors_origins)),
+        watch_seconds=settings.watch_seconds,
         limits=Limits(settings.max_body_bytes, settings.max_batch_rows, settings.max_json_depth),
         bounds=Bounds(settings.max_queue_rows, settings.max_queue_bytes, settings.max_client_rows),
     )
@@ -52,9 +65,20 @@ class Service(FastAPI):
     Attributes:
         catalog: the models; `catalog.open()` may be called before the lifespan to see a refusal early.
         draining: whether the process is about to end.
+        looks: what is done again and again while it runs, beside the event loop; see `Watcher`.
     """
 
-    def __init__(self, *, catalog: Catalog, keys: Keys | None, limits: Limits, bounds: Bounds) -> None:
+    def __init__(
+        self,
+        *,
+        catalog: Catalog,
+        limits: Limits,
+        bounds: Bounds,
+        key_file: KeyFile | None = None,
+        hosts: Hosts | None = None,
+        origins: Origins | None = None,
+        watch_seconds: float = 0.0,
+    ) -> None:
         super().__init__(
             title="clipmax",
             summary="Class probabilities you can trust",
@@ -67,10 +91,14 @@ class Service(FastAPI):
         )
         self.catalog = catalog
         self.draining = health.Draining()
-        self.keys = keys
+        self.looks: list[Callable[[], object]] = [catalog.refresh]
+        if key_file is not None:
+            self.looks.append(key_file.refresh)
+        self.watch_seconds = watch_seconds
+        self._key_file, self._hosts, self._origins = key_file, hosts, origins
         self.inference = Inference(limits, bounds)
         self.predictor = v1.Predictor(catalog, self.inference)
-        self.inferrer = v2.Inferrer(catalog, limits, self.inference.reading)
+        self.inferrer = v2.Inferrer(catalog, self.inference)
         self.targets: dict[str, Callable[[], Session]] = {}
         self.infer_targets: dict[str, Callable[[], Session]] = {}
         self.include_router(v1.router(catalog, self.predictor))
@@ -98,10 +126,26 @@ class Service(FastAPI):
         finally:
             self.inference.admission.release(exchange)
 
+    @property
+    def keys(self) -> Keys | None:
+        """The keys that are accepted at present; None where none is asked for."""
+        return None if self._key_file is None else self._key_file.keys
+
+    def retarget(self) -> None:
+        """Follow the catalog: which paths are answered without routing, and what /docs shows."""
+        self.targets, self.infer_targets = self.predictor.targets(), self.inferrer.targets()
+        self.openapi_schema = None
+
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
-        if self.keys is not None and scope["path"] not in _OPEN_PATHS:
-            self.keys.check(exchange.headers)
+        if self._origins is not None:
+            exchange.extra = self._origins.headers(exchange.headers)
+            answer = self._origins.preflight(scope["method"], exchange.headers)
+            if answer is not None:
+                await exchange.write(answer)
+                return
+        if scope["path"] not in _OPEN_PATHS:
+            self._check_caller(exchange.headers)
         find = self.targets.get(scope["path"]) if scope["method"] == "POST" else None
         if find is not None:
             await exchange.reply(await self.predictor.predict(exchange, find))
@@ -114,6 +158,13 @@ class Service(FastAPI):
         inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         await super().__call__(inner, exchange.receive, exchange.send)
 
+    def _check_caller(self, headers: Mapping[bytes, bytes]) -> None:
+        if self._hosts is not None:
+            self._hosts.check(headers)
+        keys = self.keys
+        if keys is not None:
+            keys.check(headers)
+
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             self.openapi_schema = openapi.with_models(super().openapi(), self.catalog)
@@ -123,9 +174,13 @@ class Service(FastAPI):
 @asynccontextmanager
 async def _lifespan(app: Service) -> AsyncIterator[None]:
     app.catalog.open()
-    app.targets = app.predictor.targets()
-    app.infer_targets = app.inferrer.targets()
+    app.retarget()
+    loop = asyncio.get_running_loop()
+    app.catalog.on_change = lambda: loop.call_soon_threadsafe(app.retarget)
+    watcher = Watcher(app.watch_seconds, app.looks)
+    watcher.start()
     yield
+    watcher.stop()
     app.inference.close()
 
 

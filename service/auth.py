@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 
 from clipmax.problems import Problem
 from clipmax.refusal import Refusal
+from service import logs, stamp
 
 _LINE = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,64}):(?P<sha256>[0-9a-f]{64})")
 _BEARER = b"bearer "
@@ -55,6 +57,36 @@ class Keys:
         """
         digest = hashlib.sha256(_presented(headers)).digest()
         return sum(hmac.compare_digest(digest, accepted) for accepted in self.digests) > 0
+
+
+class KeyFile:
+    """The file of keys, followed while the service runs.
+
+    Attributes:
+        keys: what the file held when it last could be used.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Raises Refusal, see `Keys.read`."""
+        self._path = path
+        self._stamp = stamp.of_file(path)
+        self.keys = Keys.read(path)
+
+    def refresh(self) -> None:
+        """Read the file again if it was changed; one that cannot be used is logged and changes nothing.
+
+        So nobody is locked out by half a file. To shut everybody out, leave a key in it that nobody has.
+        """
+        now = stamp.of_file(self._path)
+        if now == self._stamp:
+            return
+        self._stamp = now
+        try:
+            self.keys = Keys.read(self._path)
+        except Refusal as reason:
+            logs.write(logging.ERROR, "keys refused; the former ones stay", reason=str(reason))
+        else:
+            logs.write(logging.INFO, "keys read", keys=len(self.keys.digests))
 
 
 def refused(detail: str = "send an accepted key as Authorization: Bearer or X-API-Key") -> Problem:

@@ -16,6 +16,10 @@ from service.settings import Settings, add_flags, flags_of
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = Settings.read(os.environ, flags_of(arguments))
+    if settings.workers > 1:
+        from service import workers
+
+        return workers.serve(settings)
     from service import server  # onnxruntime and FastAPI take a second that `clipmax --help` need not wait for
 
     return server.serve(settings)

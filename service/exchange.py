@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 import re
-import secrets
 import time
-from collections.abc import Iterable, Mapping, MutableMapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -17,6 +18,13 @@ from clipmax.problems import Problem
 KEY = "clipmax.exchange"
 """Where the exchange lies in the ASGI scope, for routes and handlers that are given a starlette request."""
 
+REPLY = "clipmax.reply"
+"""An ASGI extension of our server: a whole answer in one call, which costs a fifth of what two messages cost."""
+
+Reply = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
+"""Status, headers and body; False where the answer has to be sent in messages."""
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 RawHeaders = Iterable[tuple[bytes, bytes]]
 _JSON, _PROBLEM = b"application/json", b"application/problem+json"
 DEADLINE = b"x-deadline-ms"
@@ -40,6 +48,7 @@ class Exchange:
         headers: name in lower case → value; of a repeated header the last.
         request_id: the caller's where it is fit to be repeated, else ours.
         started: whether the answer's first line has left.
+        extra: headers that every answer carries beside its own.
         client: who asks, where that is asked for; see `named_client`.
         body_bytes: of its body that are in memory.
         rows: that wait or run.
@@ -51,6 +60,7 @@ class Exchange:
         "_sent_id",
         "body_bytes",
         "client",
+        "extra",
         "headers",
         "receive",
         "request_id",
@@ -67,6 +77,7 @@ class Exchange:
         self._sent_id = request_id(self.headers)
         self.request_id = self._sent_id.decode("ascii")
         self.started = False
+        self.extra: Sequence[tuple[bytes, bytes]] = ()
         self.client = b""
         self.body_bytes = self.rows = 0
         self._deadline: float | None = None
@@ -76,7 +87,7 @@ class Exchange:
         """ASGI `send` that puts the request id on the answer."""
         if message["type"] == "http.response.start":
             self.started = True
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._sent_id)]
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._sent_id), *self.extra]
         await self._send(message)
 
     def read_deadline(self) -> None:
@@ -114,8 +125,7 @@ class Exchange:
 
     async def reply(self, body: bytes) -> None:
         """Answer 200 with JSON."""
-        headers = [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))]
-        await self.write(Rendered(200, headers, body))
+        await self.write(Rendered(200, [(b"content-type", _JSON), (b"content-length", b"%d" % len(body))], body))
 
     async def fail(self, problem: Problem) -> None:
         """Answer with a problem, unless an answer is already on its way."""
@@ -126,7 +136,13 @@ class Exchange:
         return render(problem, request_id=self.request_id, v2=is_v2(self.scope["path"]))
 
     async def write(self, rendered: Rendered) -> None:
-        """Answer with what is ready for the wire."""
+        """Answer with what is ready for the wire, at once where the server can do that."""
+        reply: Reply | None = self.scope.get("extensions", _NONE).get(REPLY)
+        if reply is not None and not self.started:
+            headers = [*rendered.headers, (b"x-request-id", self._sent_id), *self.extra]
+            self.started = reply(rendered.status, headers, rendered.body)
+            if self.started:
+                return
         await self.send({"type": "http.response.start", "status": rendered.status, "headers": rendered.headers})
         await self.send({"type": "http.response.body", "body": rendered.body})
 
@@ -139,8 +155,10 @@ def exchange_of(scope: Scope) -> Exchange:
 
 def request_id(headers: Mapping[bytes, bytes]) -> bytes:
     """`X-Request-ID` if it is 1 to 128 harmless ASCII characters, else a new one."""
-    given = headers.get(b"x-request-id", b"")
-    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(12).encode()
+    given = headers.get(b"x-request-id")
+    if given is not None and _REQUEST_ID.fullmatch(given):
+        return given
+    return b"%024x" % random.getrandbits(96)  # noqa: S311  # to tell requests apart; it protects nothing
 
 
 def is_v2(path: str) -> bool:

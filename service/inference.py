@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from service.admission import Admission, Bounds
@@ -37,7 +38,7 @@ class Inference:
         self._running = Worker("running")
         self._batchers = Batchers(self._running, self.admission.note)
 
-    async def body(self, exchange: Exchange) -> bytes:
+    def body(self, exchange: Exchange) -> Awaitable[bytes]:
         """The whole body, unless the queue is full or the request is refused before its end.
 
         Raises:
@@ -49,11 +50,11 @@ class Inference:
         exchange.read_deadline()
         if admission.asks_for_clients:
             exchange.client = exchange.named_client()
-        return await bodies.read(
+        return bodies.read(
             exchange.receive,
             exchange.headers,
             limit=self.limits.max_body_bytes,
-            charge=lambda count: admission.charge_bytes(exchange, count),
+            charge=functools.partial(admission.charge_bytes, exchange),
         )
 
     async def read(self, work: Callable[[], T], *, body_bytes: int) -> T:

@@ -3,35 +3,45 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import enum
+import functools
+import gc
 import http
 import logging
 import os
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, cast
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from clipmax.problems import Problem
-from clipmax.refusal import Refusal
 from service import auth, logs
 from service.app import Service, create_app
-from service.exchange import is_v2, render, request_id
-from service.settings import Settings, unknown_variables
+from service.exchange import REPLY, is_v2, render, request_id
+from service.listener import BACKLOG, bind, make_room
+from service.settings import Settings, warn_of_unknown
+from service.tls import Certificate
 
 _SWEEP_TICKS = 2
 """uvicorn's loop ticks ten times a second; every second tick the connections are looked over."""
+
+_COLLECTOR_THRESHOLD = 50_000
+"""Objects made and not freed until the garbage collector looks; Python's default of 700 is for small programs."""
 
 _RATE_GRACE_SECONDS = 5.0
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
 _ARRIVAL_SECONDS = 0.1
 """Time for the request of a connection that was accepted last to be read."""
+
+_HANDSHAKE_SECONDS = 2.0
+"""Time for the TLS handshakes of the connections that were accepted last."""
 
 _FRAMING_PER_BYTE = 8
 """Bytes of chunk framing that a byte of body may cost: chunks of one byte cost six."""
@@ -49,29 +59,49 @@ def serve(settings: Settings) -> int:
         Refusal: the port is taken, or nothing can be served.
     """
     logs.configure(settings.log_level)
-    for name in unknown_variables(os.environ):
-        logs.write(logging.WARNING, "unknown variable ignored", variable=name)
-    with _bind(settings.host, settings.port) as listener:
-        app = create_app(settings)
-        app.catalog.open()
-        server = Server(app, settings)
-        server.run(sockets=[listener])
+    warn_of_unknown(os.environ)
+    with bind(settings.host, settings.port) as listener:
+        return run(settings, listener)
+
+
+def run(
+    settings: Settings,
+    listener: socket.socket,
+    *,
+    supervisor: int | None = None,
+    on_serving: Callable[[], object] = lambda: None,
+) -> int:
+    """Serve on a socket that is bound.
+
+    Args:
+        settings: of the service.
+        listener: taken over; closed at the end.
+        supervisor: the process that started this one as one of several workers, if it was so.
+        on_serving: called when requests are taken.
+
+    Returns:
+        The exit code, as `serve`.
+
+    Raises:
+        Refusal: nothing can be served.
+    """
+    make_room(settings.max_connections)
+    app = create_app(settings)
+    app.catalog.open()
+    _spare_collector()
+    server = Server(app, settings, supervisor=supervisor, on_serving=on_serving)
+    server.run(sockets=[listener])
     return server.exit_code
 
 
-def _bind(host: str, port: int) -> socket.socket:
-    """The listening address, taken before the models are loaded so that a taken one is known at once."""
-    try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(address)
-    except OSError as error:
-        reason = f"{host}:{port}: {error.strerror or error}"
-        raise Refusal("settings", "CLIPMAX_PORT", expected="an address that is free", found=reason) from error
-    return listener
+def _spare_collector() -> None:
+    """What is loaded by now stays until the end; looking through it again and again costs every tenth request's time.
+
+    A request leaves no cycles behind, so what is made later can wait longer too.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECTOR_THRESHOLD)
 
 
 class Config(uvicorn.Config):
@@ -91,9 +121,18 @@ class Config(uvicorn.Config):
             server_header=False,
             timeout_keep_alive=settings.keep_alive_seconds,
             timeout_graceful_shutdown=settings.drain_timeout_seconds,
+            backlog=BACKLOG,
         )
         self.service = app
         self.settings = settings
+
+    def load(self) -> None:
+        super().load()
+        certificate, key = self.settings.tls_certificate_file, self.settings.tls_key_file
+        if certificate is not None and key is not None:
+            followed = Certificate(certificate, key)
+            self.ssl = followed.context
+            self.service.looks.append(followed.refresh)
 
 
 class Server(uvicorn.Server):
@@ -101,19 +140,27 @@ class Server(uvicorn.Server):
 
     SIGTERM: readiness says 503 at once, requests are still taken for the drain delay, then the port is left,
     what is in flight finishes, and the exit code is 0. Ctrl-C is the same without the delay, because somebody
-    is waiting; its exit code is 130. A second signal ends the process on the spot.
+    is waiting; its exit code is 130. A second signal ends the process on the spot, unless a supervisor watches
+    over it: that one ends workers itself, and whoever signals a whole group (systemd, a terminal) would otherwise
+    have each worker hear of the same end twice. A worker whose supervisor has gone ends as by SIGTERM.
     """
 
     config: Config
 
-    def __init__(self, app: Service, settings: Settings) -> None:
+    def __init__(
+        self, app: Service, settings: Settings, *, supervisor: int | None, on_serving: Callable[[], object]
+    ) -> None:
         super().__init__(Config(app, settings))
         self.exit_code = 0
+        self._supervisor = supervisor
+        self._on_serving = on_serving
         self._app = app
         self._settings = settings
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002  # a signal handler's signature
         if self._app.draining.is_on:
+            if self._supervisor is not None:
+                return
             os._exit(128 + sig)
         if sig == signal.SIGINT:
             self.exit_code = 130
@@ -127,6 +174,7 @@ class Server(uvicorn.Server):
         logs.write(
             logging.INFO, "serving", host=host, port=port, pid=os.getpid(), **_summary(self._app, self._settings)
         )
+        self._on_serving()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._take_backlog(sockets or [])
@@ -139,7 +187,13 @@ class Server(uvicorn.Server):
             for connection in list(self.server_state.connections):
                 if isinstance(connection, Protocol):
                     connection.check_time(now)
+            self._follow_supervisor()
         return await super().on_tick(counter) or self._app.draining.is_over
+
+    def _follow_supervisor(self) -> None:
+        is_alone = self._supervisor is not None and os.getppid() != self._supervisor
+        if is_alone and not self._app.draining.is_on:
+            self.handle_exit(signal.SIGTERM, None)
 
     async def _take_backlog(self, listeners: Sequence[socket.socket]) -> None:
         """Leave the port without resetting whom the kernel has already let in.
@@ -156,14 +210,21 @@ class Server(uvicorn.Server):
         await asyncio.sleep(_ARRIVAL_SECONDS)
 
     async def _accept_all(self, listener: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
         listener.settimeout(0)
+        accepted: list[asyncio.Task[None]] = []
         while True:
             try:
                 connection, _ = listener.accept()
             except BlockingIOError:
-                return
-            await loop.connect_accepted_socket(self._protocol, connection)
+                break
+            accepted.append(asyncio.create_task(self._accept(connection)))
+        if accepted:
+            await asyncio.wait(accepted, timeout=_HANDSHAKE_SECONDS)
+
+    async def _accept(self, connection: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        with contextlib.suppress(OSError):  # a handshake that fails is the client's affair
+            await loop.connect_accepted_socket(self._protocol, connection, ssl=self.config.ssl)
 
     def _protocol(self) -> Protocol:
         return Protocol(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)
@@ -214,6 +275,9 @@ class Protocol(HttpToolsProtocol):
         self.closing = cast("asyncio.Transport", _Closing(self))
         self.url, self.headers = b"", []
         self._enter(Stage.HEADERS)
+        if len(self.connections) > self.settings.max_connections:
+            detail = f"{self.settings.max_connections} connections are open, which is the limit"
+            self._refuse(Problem("CONNECTIONS_FULL", detail, retry_after_seconds=1))
 
     def data_received(self, data: bytes) -> None:
         stage = self.stage
@@ -251,6 +315,9 @@ class Protocol(HttpToolsProtocol):
             self._refuse(Problem("TIMEOUT_READ", "the body did not arrive in time"))
         elif self.stage is Stage.LINGER and waited > _LINGER_SECONDS:
             self.transport.close()
+        elif self.stage is Stage.COMPLETE and self.cycle.response_complete:
+            if waited > self.settings.keep_alive_seconds:
+                self.transport.close()
 
     # Callbacks of the parser
 
@@ -262,6 +329,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self.cycle.transport = self.closing
+        self.scope["extensions"] = {REPLY: functools.partial(_reply, self.cycle)}  # type: ignore[typeddict-unknown-key]
         if self.service.draining.is_on:
             self.cycle.keep_alive = False
         self._enter(Stage.BODY)
@@ -273,6 +341,17 @@ class Protocol(HttpToolsProtocol):
     def on_message_complete(self) -> None:
         super().on_message_complete()
         self._enter(Stage.COMPLETE)
+
+    def on_response_complete(self) -> None:
+        """uvicorn's, but for its timer: idle connections are seen by `check_time`."""
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+        elif self.stage is Stage.COMPLETE:
+            self.since = self.loop.time()
 
     # Reading within bounds
 
@@ -371,6 +450,29 @@ class Protocol(HttpToolsProtocol):
         self.received += len(data)
         if self.received > _LINGER_BYTES:
             self.transport.close()
+
+
+def _reply(cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+    """uvicorn's two messages in one write, for answers whose headers are ours and say how long the body is."""
+    if (
+        cycle.response_started
+        or cycle.flow.write_paused
+        or cycle.scope["method"] == "HEAD"
+        or status != http.HTTPStatus.OK
+    ):
+        return False
+    cycle.response_started = cycle.response_complete = True
+    cycle.waiting_for_100_continue = False
+    if cycle.disconnected:
+        return True
+    lines = [b"%s: %s\r\n" % field for field in (*cycle.default_headers, *headers)]
+    last = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+    cycle.transport.write(b"".join((STATUS_LINE[status], *lines, last, body)))
+    cycle.message_event.set()
+    if not cycle.keep_alive:
+        cycle.transport.close()
+    cycle.on_response()
+    return True
 
 
 class _Closing:

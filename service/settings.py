@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from clipmax.refusal import Refusal, shorten
-from service import threads
+from service import logs, threads
+from service.engine.policy import Policy
+from service.hosts import PATTERN as HOST
 
 PREFIX = "CLIPMAX_"
 _SERVICE_LINK = "tcp://"
+_ORIGIN = re.compile(r"\*|https?://[a-z0-9.\[\]:-]+")
 
 
 class Settings(BaseModel):
@@ -38,16 +43,35 @@ class Settings(BaseModel):
         default="require",
         description="`require`: no start without the provider; `prefer`: run on the CPU and say `degraded`",
     )
+    workers: int = Field(default=1, ge=1, le=256, description="worker processes on the one port")
     threads: int = Field(
-        default_factory=threads.available,
+        default_factory=lambda given: max(1, threads.available() // given.get("workers", 1)),
         ge=1,
         le=1024,
-        description="threads of one inference run; unset: whole CPUs of the cgroup quota, else of the affinity",
+        description="threads of one inference run; unset: the CPUs of quota or affinity, shared by the workers",
+    )
+    versions: str = Field(
+        default="latest", description="versions that serve: `latest`, `latest:2`, `all`, `latest,digits=3+7` …"
+    )
+    watch_seconds: float = Field(
+        default=1.0, ge=0, le=3600, description="time between two looks at models, keys and certificate; 0: never"
     )
     api_keys_file: Path | None = Field(
         default=None, description="file of accepted API keys, `name:sha256` a line; unset: no key is asked for"
     )
-    workers: int = Field(default=1, ge=1, description="worker processes; only 1 is possible")
+    trusted_hosts: str | None = Field(
+        default=None, description="names in the Host header, with commas, also `*.example.com`; unset: any"
+    )
+    cors_origins: str | None = Field(
+        default=None, description="origins whose pages may ask, with commas, or `*`; unset: none"
+    )
+    tls_certificate_file: Path | None = Field(default=None, description="PEM certificate chain; unset: plain HTTP")
+    tls_key_file: Path | None = Field(
+        default=None, validate_default=True, description="PEM key of the certificate, not encrypted"
+    )
+    max_connections: int = Field(
+        default=1024, ge=1, description="most connections of a worker at a time; above that 429"
+    )
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="largest request body, in bytes")
     max_batch_rows: int = Field(default=4096, ge=1, description="most rows in one request")
     max_queue_rows: int = Field(
@@ -81,12 +105,28 @@ class Settings(BaseModel):
         default="info", description="least severe log line that is written"
     )
 
-    @field_validator("workers")
+    @field_validator("versions")
     @classmethod
-    def _check_workers(cls, workers: int) -> int:
-        if workers > 1:
-            raise ValueError("1 (several worker processes are not supported; start more services instead)")
-        return workers
+    def _check_versions(cls, versions: str) -> str:
+        Policy.parse(versions)
+        return versions
+
+    @field_validator("trusted_hosts")
+    @classmethod
+    def _check_hosts(cls, hosts: str | None) -> str | None:
+        return _check_names(hosts, HOST, "host names without ports, in lower case, separated by commas")
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _check_origins(cls, origins: str | None) -> str | None:
+        return _check_names(origins, _ORIGIN, "origins such as https://shop.example, separated by commas, or *")
+
+    @field_validator("tls_key_file")
+    @classmethod
+    def _check_key(cls, key: Path | None, info: ValidationInfo) -> Path | None:
+        if (key is None) != (info.data.get("tls_certificate_file") is None):
+            raise ValueError("a certificate file and a key file, or neither")
+        return key
 
     @classmethod
     def read(cls, environment: Mapping[str, str], flags: Mapping[str, str] | None = None) -> Settings:
@@ -129,6 +169,23 @@ def flags_of(arguments: argparse.Namespace) -> dict[str, str]:
     """The flags that were given, for `Settings.read`."""
     values = ((name, getattr(arguments, name)) for name in Settings.model_fields)
     return {name: value for name, value in values if value is not None}
+
+
+def names_in(text: str) -> frozenset[str]:
+    """The parts of a setting that is a list with commas."""
+    return frozenset(part.strip() for part in text.split(","))
+
+
+def warn_of_unknown(environment: Mapping[str, str]) -> None:
+    """One line in the log for each of `unknown_variables`."""
+    for name in unknown_variables(environment):
+        logs.write(logging.WARNING, "unknown variable ignored", variable=name)
+
+
+def _check_names(text: str | None, pattern: re.Pattern[str], expected: str) -> str | None:
+    if text is not None and not all(pattern.fullmatch(name) for name in names_in(text)):
+        raise ValueError(expected)
+    return text
 
 
 def unknown_variables(environment: Mapping[str, str]) -> Iterator[str]:

@@ -49,7 +49,11 @@ def save(folder: Path, progress: Progress, run: Run, fingerprint: str) -> Path:
         (temporary / _TENSORS).write_bytes(tensors)
         (temporary / _STATE).write_text(f"{_digest(text, tensors)}\n{text}\n", encoding="utf-8")
 
-    write_atomically(target, write)
+    try:
+        write_atomically(target, write)
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise Refusal(target, "checkpoint", expected="room and leave to write it", found=found) from error
     for epoch, older in _folders(folder):
         if epoch < len(progress.epochs):
             _discard(older)

@@ -75,7 +75,12 @@ def publish(finished: Finished) -> Path:
         document = _document(finished, measured, version, golden, files)
         (folder / MANIFEST_FILE).write_bytes(manifest_module.dump(manifest_module.seal(document)))
 
-    return Repository(finished.run.models).publish(finished.run.name, write)
+    repository = Repository(finished.run.models)
+    try:
+        return repository.publish(finished.run.name, write)
+    except OSError as error:
+        found = error.strerror or str(error)
+        raise Refusal(repository.root, "models", expected="room and leave to write a version", found=found) from error
 
 
 def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
@@ -266,7 +271,8 @@ def _without_traces(model: onnx.ModelProto) -> bytes:
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def _checked(content: bytes) -> bytes:

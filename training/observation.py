@@ -55,7 +55,8 @@ def observe(
     with _hidden(model) as hidden:
         logits = model(*columns)
     names, parameters = zip(*model.named_parameters(), strict=True)
-    gradients = torch.autograd.grad(loss(logits, labels), parameters, allow_unused=True)
+    # torch annotates no None, but gives one for a parameter that the loss does not depend on.
+    gradients: Sequence[Tensor | None] = torch.autograd.grad(loss(logits, labels), parameters, allow_unused=True)
     found = diagnostics.measure(
         logits=logits.detach(),
         labels=labels,

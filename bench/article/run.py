@@ -76,9 +76,11 @@ def _table(runs: Sequence[Sequence[Epoch]]) -> str:
     best = max(epoch.test for epoch in every)
     lines += [
         "",
-        f"Accuracy in percent. The best test figure of all {len(every)} epochs is {best:.2f}. The value clip of 1.0 "
-        f"changed a gradient in {statistics.mean(epoch.clipped for epoch in every):.2%} of the steps; the largest "
-        f"gradient element of all runs was {max(epoch.grad_largest for epoch in every):.2f}.",
+        (
+            f"Accuracy in percent. The best test figure of all {len(every)} epochs is {best:.2f}. The value clip of "
+            f"1.0 changed a gradient in {statistics.mean(epoch.clipped for epoch in every):.2%} of the steps; the "
+            f"largest gradient element of all runs was {max(epoch.grad_largest for epoch in every):.2f}."
+        ),
     ]
     return "\n".join(lines)
 

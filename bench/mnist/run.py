@@ -65,8 +65,10 @@ def _table(results: Sequence[Result], threads: int) -> str:
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
         *(_row(result) for result in [*results, _mean(results)]),
         "",
-        f"Test split, 10,000 rows; ECE over {results[0].metrics.ece_bins} bins of equal width. Seconds on {threads} "
-        f"{'thread' if threads == 1 else 'threads'}, from reading the files to the published artifact.",
+        (
+            f"Test split, 10,000 rows; ECE over {results[0].metrics.ece_bins} bins of equal width. Seconds on "
+            f"{threads} {'thread' if threads == 1 else 'threads'}, from reading the files to the published artifact."
+        ),
     ]
     return "\n".join(lines)
 

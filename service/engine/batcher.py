@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import time
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from weakref import WeakKeyDictionary
 
@@ -23,6 +24,7 @@ from service.engine.pace import Pace
 from service.engine.queue import Caller, Piece, Queue, Tensors, Ticket
 from service.engine.session import Outputs, Session
 from service.engine.worker import Worker
+from service.reading.body import ClientGone
 
 ROWS = 256
 """Most rows of one run."""
@@ -70,7 +72,8 @@ class Batcher:
 
     def __init__(self, session: Session, worker: Worker, note: Note) -> None:
         self.words = Words(session)
-        self._session = session
+        # Weak, or the batcher would keep the session that it is kept by; whoever waits for an answer holds it.
+        self._session = weakref.ref(session)
         self._worker = worker
         self._note = note
         self._inputs = session.manifest.inputs
@@ -153,7 +156,10 @@ class Batcher:
 
     def _results(self, pieces: Sequence[Piece]) -> Results:
         tensors = {one.name: self._gather(one.name, pieces) for one in self._inputs}
-        return Results(self.words, self._session.run(tensors), remarks(self._inputs, tensors))
+        session = self._session()
+        if session is None:
+            raise ClientGone
+        return Results(self.words, session.run(tensors), remarks(self._inputs, tensors))
 
     def _gather(self, name: str, pieces: Sequence[Piece]) -> Tensor:
         """One input of all pieces, below each other."""

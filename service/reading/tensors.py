@@ -66,7 +66,8 @@ def datatypes(schema: Input) -> tuple[str, ...]:
     if isinstance(schema, ImageInput):
         return ("FP32", *(name for name in binary.DTYPES if name != "FP32"), "BYTES")
     if isinstance(schema, NumberInput):
-        return ("FP32", *(name for name in binary.DTYPES if name != "FP32"))
+        first = "FP64" if schema.origin else "FP32"  # an origin is there because float32 is too coarse
+        return (first, *(name for name in binary.DTYPES if name != first))
     return ("BYTES", "INT32")
 
 

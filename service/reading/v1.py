@@ -1,6 +1,6 @@
 """The body of a V1 predict request → instances and options.
 
-{"instances": [...], "parameters": {"top_k": 3, "probabilities": false, "logits": false}}
+{"instances": [...], "parameters": {"top_k": 3, "probabilities": false, "coverage": 0.9, …}}
 """
 
 from __future__ import annotations
@@ -9,13 +9,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from clipmax.conformal import Method
 from clipmax.problems import Problem
-from service.answer import DEFAULT_TOP_K, Options
+from service.answer import DEFAULT, DEFAULT_TOP_K, Options
 from service.reading import json
 
 _TOP_K_LIMIT = 2**63 - 1
 _MEMBERS = ("instances", "parameters")
-_PARAMETERS = ("top_k", "probabilities", "logits")
+_PARAMETERS = ("top_k", "probabilities", "logits", "coverage", "coverage_method", "abstain", "novelty")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +81,10 @@ def options(parameters: Any) -> Options:
         top_k=_top_k(parameters.get("top_k", DEFAULT_TOP_K)),
         probabilities=_switch(parameters, "probabilities"),
         logits=_switch(parameters, "logits"),
+        coverage=_coverage(parameters),
+        coverage_method=_coverage_method(parameters),
+        abstain=_switch(parameters, "abstain"),
+        novelty=_switch(parameters, "novelty"),
     )
 
 
@@ -88,6 +93,23 @@ def _top_k(value: Any) -> int:
     if type(value) is not int or not 1 <= value <= _TOP_K_LIMIT:
         raise Problem("PARAMETER", "top_k must be an integer of at least 1", pointer="/parameters/top_k")
     return value
+
+
+def _coverage(parameters: Mapping[str, Any]) -> float | None:
+    value = parameters.get("coverage")
+    if "coverage" in parameters and not (isinstance(value, float) and 0.0 < value < 1.0):
+        detail = "coverage must be a number between 0 and 1, both excluded"
+        raise Problem("PARAMETER", detail, pointer="/parameters/coverage")
+    return value
+
+
+def _coverage_method(parameters: Mapping[str, Any]) -> Method:
+    value = parameters.get("coverage_method", DEFAULT.coverage_method)
+    if value not in ("plain", "adaptive") or ("coverage_method" in parameters and "coverage" not in parameters):
+        detail = 'coverage_method must be "plain" or "adaptive" and goes with coverage'
+        raise Problem("PARAMETER", detail, pointer="/parameters/coverage_method")
+    method: Method = value
+    return method
 
 
 def _switch(parameters: Mapping[str, Any], name: str) -> bool:

@@ -3,7 +3,8 @@
     {"id": "…", "parameters": {…}, "inputs": [{"name", "shape", "datatype", "parameters", "data"}],
      "outputs": [{"name", "parameters"}]}
 
-Parameters that the protocol leaves to servers and that mean nothing here are passed over, as Triton does.
+Parameters that the protocol leaves to servers and that mean nothing here are passed over, as Triton does; so is
+`model_name`, in which kserve's client repeats what the path says.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from service.reading.v1 import Limits
 LABEL, OUT_OF_RANGE = "label", "out_of_range"
 """Outputs that the graph does not have: the likeliest label's name, and whether the graph clipped a value."""
 
-_MEMBERS = ("id", "parameters", "inputs", "outputs")
+_MEMBERS = ("id", "model_name", "parameters", "inputs", "outputs")
 _INPUT_MEMBERS = ("name", "shape", "datatype", "parameters", "data")
 _OUTPUT_MEMBERS = ("name", "parameters")
 _ID_LONGEST = 256

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from pydantic.json_schema import models_json_schema
 
+from clipmax.conformal import Method
 from service.answer import DEFAULT_TOP_K
 
 
@@ -22,6 +23,12 @@ class Parameters(Body):
     top_k: int = Field(default=DEFAULT_TOP_K, ge=1, description="likeliest labels; above their number: all")
     probabilities: bool = Field(default=False, description="every label's probability")
     logits: bool = Field(default=False, description="every label's logit, before temperature")
+    coverage: float = Field(
+        default=0.9, gt=0, lt=1, description="give prediction_set, which holds the true label so often"
+    )
+    coverage_method: Method = Field(default="adaptive", description="adaptive: no set is empty; plain: smaller sets")
+    abstain: bool = Field(default=False, description="give abstained: whether the model had better not decide")
+    novelty: bool = Field(default=False, description="how unlike the training data, where a version has a score for it")
 
 
 class Question(Body):
@@ -45,6 +52,10 @@ class Prediction(Body):
     probability: float
     top: list[Top]
     out_of_range: bool = Field(description="whether the graph had to clip a value of this row")
+    unknown: list[str] | None = Field(default=None, description="inputs with a word that training never saw")
+    truncated: list[str] | None = Field(default=None, description="inputs with a text that was cut")
+    prediction_set: list[str] | None = Field(default=None, description="likeliest first, where coverage was given")
+    abstained: bool | None = Field(default=None, description="where asked for")
     probabilities: dict[str, float] | None = Field(default=None, description="by label, where asked for")
     logits: dict[str, float] | None = Field(default=None, description="by label, where asked for")
 
@@ -79,6 +90,7 @@ class ModelStatus(Body):
     name: str
     ready: bool
     model_version_status: list[dict[str, Any]]
+    aliases: dict[str, str] = Field(description="alias → version, of the aliases in force")
 
 
 def problem_responses(*statuses: int, media_type: str = "application/problem+json") -> dict[int | str, dict[str, Any]]:

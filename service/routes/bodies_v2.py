@@ -60,6 +60,7 @@ class InferRequest(Body):
     """An inference request; without outputs, all are given."""
 
     id: str | None = Field(default=None, max_length=256, description="comes back in the answer")
+    model_name: JsonValue = Field(default=None, description="passed over: the path says it")
     parameters: RequestParameters | None = None
     inputs: list[InputTensor] = Field(min_length=1)
     outputs: list[OutputRequest] | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from clipmax import inputs
 from clipmax.problems import Problem
 from clipmax.refusal import Refusal
 from service import answer
+from service.engine import aliases
 from service.engine.catalog import Catalog, State, Version
 from service.engine.queue import Tensors
 from service.engine.session import Session
@@ -29,7 +30,12 @@ _PREDICT_ERRORS = bodies.problem_responses(400, 401, 404, 405, 408, 413, 415, 42
 _REQUEST_BODY = {"required": True, "content": {"application/json": {"schema": bodies.reference(bodies.Question)}}}
 
 # TensorFlow Serving's words for our states.
-_STATES = {State.LOADING: "LOADING", State.SERVING: "AVAILABLE", State.REFUSED: "END"}
+_STATES = {
+    State.LOADING: "LOADING",
+    State.SERVING: "AVAILABLE",
+    State.DRAINING: "UNLOADING",
+    State.REFUSED: "END",
+}
 
 
 class Predictor:
@@ -49,18 +55,24 @@ class Predictor:
         """
         session = find()
         bodies_read.check_json_headers(exchange.headers)
-        tensors, options = await self._read(session, await self._inference.body(exchange))
+        body = await self._inference.body(exchange)
+        tensors, options = self._fast_read(session, body) or await self._read(session, body)
+        del body
+        words = self._inference.words(session)
+        words.check(options)
         waiting = self._inference.submit(session, tensors, exchange)
         del tensors  # held here until the answer, it would make every other request take fresh memory
         share = await waiting
-        return answer.encode(self._inference.words(session), share, options, exchange.request_id)
+        return answer.encode(words, share, options, exchange.request_id)
+
+    def _fast_read(self, session: Session, body: bytes) -> tuple[Tensors, answer.Options] | None:
+        schema = session.manifest.inputs
+        if len(schema) != 1 or schema[0].kind != "image":
+            return None
+        rows = self._fast.read(body, schema[0])
+        return None if rows is None else ({schema[0].name: rows.tensor}, rows.options)
 
     async def _read(self, session: Session, body: bytes) -> tuple[Tensors, answer.Options]:
-        schema = session.manifest.inputs[0]
-        if len(session.manifest.inputs) == 1 and schema.kind == "image":
-            rows = self._fast.read(body, schema)
-            if rows is not None:
-                return {schema.name: rows.tensor}, rows.options
         work = functools.partial(read, session, body, self._inference.limits)
         return await self._inference.read(work, body_bytes=len(body))
 
@@ -69,9 +81,9 @@ class Predictor:
         found: dict[str, Callable[[], Session]] = {"/predict": self._catalog.find_default}
         for name in self._catalog.served_names():
             found[f"/v1/models/{name}:predict"] = functools.partial(self._catalog.find, name)
-            for number in self._catalog.serving_versions(name):
-                find = functools.partial(self._catalog.find, name, number)
-                found[f"/v1/models/{name}/versions/{number}:predict"] = find
+            for version in self._catalog.addresses(name):
+                find = functools.partial(self._catalog.find, name, version)
+                found[f"/v1/models/{name}/versions/{version}:predict"] = find
         return found
 
 
@@ -113,7 +125,7 @@ def router(catalog: Catalog, predictor: Predictor) -> APIRouter:
 
     @predict_route("/v1/models/{name}/versions/{version}:predict", summary="Predict with one version of a model")
     async def predict_version(name: str, version: str, request: Request) -> Response:
-        return await _respond(request, functools.partial(catalog.find, name, number_of(version)))
+        return await _respond(request, functools.partial(catalog.find, name, address_of(version)))
 
     @routes.get(
         "/v1/models/{name}",
@@ -124,7 +136,7 @@ def router(catalog: Catalog, predictor: Predictor) -> APIRouter:
     async def model_status(name: str) -> dict[str, Any]:
         if name.endswith(":predict"):  # "{name}" takes the colon too
             raise Problem("METHOD_NOT_ALLOWED", "predict with POST", headers={"Allow": "OPTIONS, POST"})
-        return status(name, catalog.versions(name))
+        return status(name, catalog.versions(name), catalog.aliases(name))
 
     async def _respond(request: Request, find: Callable[[], Session]) -> Response:
         content = await predictor.predict(exchange_of(request.scope), find)
@@ -133,12 +145,13 @@ def router(catalog: Catalog, predictor: Predictor) -> APIRouter:
     return routes
 
 
-def status(name: str, versions: tuple[Version, ...]) -> dict[str, Any]:
+def status(name: str, versions: tuple[Version, ...], named: Mapping[str, int]) -> dict[str, Any]:
     """A model's versions, newest first, in TensorFlow Serving's form with our reason beside it."""
     return {
         "name": name,
         "ready": any(version.state is State.SERVING for version in versions),
         "model_version_status": [_version_status(version) for version in reversed(versions)],
+        "aliases": {alias: str(number) for alias, number in named.items()},
     }
 
 
@@ -159,8 +172,10 @@ def _reason(reason: Refusal) -> dict[str, str]:
     return {"file": file, "field": reason.field, "expected": reason.expected, "found": reason.found}
 
 
-def number_of(text: str) -> int:
-    """The version in a path. Raises Problem MODEL_NOT_FOUND."""
-    if _VERSION.fullmatch(text) is None:
-        raise Problem("MODEL_NOT_FOUND", "no version of this number is served")
-    return int(text)
+def address_of(text: str) -> int | str:
+    """The version in a path: its number or an alias. Raises Problem MODEL_NOT_FOUND."""
+    if _VERSION.fullmatch(text) is not None:
+        return int(text)
+    if aliases.PATTERN.fullmatch(text) is not None:
+        return text
+    raise Problem("MODEL_NOT_FOUND", "no version of this number or alias is served")

@@ -9,21 +9,21 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from fastapi import APIRouter, Request, Response
 
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
 from clipmax.problems import Problem
 from service import answer_v2
+from service.answer import OUT_OF_RANGE
 from service.engine.catalog import Catalog, State, Version
 from service.engine.session import Session
-from service.engine.worker import Worker
 from service.exchange import Exchange, Rendered, exchange_of
+from service.inference import Inference
 from service.reading import binary, json, tensors, v2
 from service.reading import body as bodies_read
 from service.reading.v1 import Limits
 from service.routes import bodies, bodies_v2
-from service.routes.v1 import number_of
+from service.routes.v1 import address_of
 
 EXTENSIONS = ("classification", "binary_tensor_data")
 PLATFORM = "onnxruntime_onnx"
@@ -35,10 +35,15 @@ _SHOWN_CATEGORIES = 1000
 _INDEX_BYTES = 4096
 
 # Triton's words for our states.
-_STATES = {State.LOADING: "LOADING", State.SERVING: "READY", State.REFUSED: "UNAVAILABLE"}
+_STATES = {
+    State.LOADING: "LOADING",
+    State.SERVING: "READY",
+    State.DRAINING: "UNLOADING",
+    State.REFUSED: "UNAVAILABLE",
+}
 
 _problems = functools.partial(bodies.problem_responses, media_type="application/json")
-_INFER_ERRORS = _problems(400, 401, 404, 405, 408, 413, 415, 500)
+_INFER_ERRORS = _problems(400, 401, 404, 405, 408, 413, 415, 429, 500, 504)
 _ASK_ERRORS = _problems(401, 404, 405)
 _INFER_BODY = {
     "required": True,
@@ -59,10 +64,9 @@ _INFER_HEADER = {
 class Inferrer:
     """An inference request in, the bytes of its answer out."""
 
-    def __init__(self, catalog: Catalog, limits: Limits, worker: Worker) -> None:
+    def __init__(self, catalog: Catalog, inference: Inference) -> None:
         self._catalog = catalog
-        self._limits = limits
-        self._worker = worker
+        self._inference = inference
 
     async def infer(self, exchange: Exchange, find: Callable[[], Session]) -> Rendered:
         """The answer of the session that `find` gives, looked up before the body is read.
@@ -73,32 +77,30 @@ class Inferrer:
         """
         session = find()
         check_headers(exchange.headers)
-        body = await bodies_read.read(exchange.receive, exchange.headers, limit=self._limits.max_body_bytes)
-        work = functools.partial(infer, session, body, exchange, self._limits)
-        return rendered(await self._worker.run(work, body_bytes=len(body)))
+        question = await self._read(session, exchange)
+        wanted, given_id = question.outputs, question.id
+        waiting = self._inference.submit(session, question.tensors, exchange)
+        del question  # held here until the answer, its tensors would make every other request take fresh memory
+        share = await waiting
+        share.results.check(share.start, share.stop)
+        flags = share.remarks[OUT_OF_RANGE, ""]
+        return rendered(answer_v2.encode(session, share.outputs, flags, wanted, given_id or exchange.request_id))
+
+    async def _read(self, session: Session, exchange: Exchange) -> v2.Question:
+        body = await self._inference.body(exchange)
+        schemas, outputs = session.manifest.inputs, session.manifest.outputs
+        work = functools.partial(v2.read, body, exchange.headers, schemas, outputs, self._inference.limits)
+        return await self._inference.read(work, body_bytes=len(body))
 
     def targets(self) -> dict[str, Callable[[], Session]]:
         """Every inference path there is at present → where its session is found."""
         found: dict[str, Callable[[], Session]] = {}
         for name in self._catalog.served_names():
             found[f"/v2/models/{name}/infer"] = functools.partial(self._catalog.find, name)
-            for number in self._catalog.serving_versions(name):
-                find = functools.partial(self._catalog.find, name, number)
-                found[f"/v2/models/{name}/versions/{number}/infer"] = find
+            for version in self._catalog.addresses(name):
+                find = functools.partial(self._catalog.find, name, version)
+                found[f"/v2/models/{name}/versions/{version}/infer"] = find
         return found
-
-
-def infer(session: Session, body: bytes, exchange: Exchange, limits: Limits) -> answer_v2.Body:
-    """Body → question → outputs → answer, for one request.
-
-    Raises:
-        Problem: whatever is wrong with the body.
-    """
-    manifest = session.manifest
-    question = v2.read(body, exchange.headers, manifest.inputs, manifest.outputs, limits)
-    outputs = session.run(question.tensors)
-    flags = np.logical_or.reduce([one.out_of_range(question.tensors[one.name]) for one in manifest.inputs])
-    return answer_v2.encode(session, outputs, flags, question.outputs, question.id or exchange.request_id)
 
 
 def rendered(body: answer_v2.Body) -> Rendered:
@@ -208,7 +210,7 @@ def _add_metadata(routes: APIRouter, catalog: Catalog, limits: Limits) -> None:
 
     @metadata_route("/v2/models/{name}/versions/{version}", summary="Metadata of one version")
     async def model_version(name: str, version: str) -> dict[str, Any]:
-        return model_metadata(catalog.find(name, number_of(version)), catalog.serving_versions(name), limits)
+        return model_metadata(catalog.find(name, address_of(version)), catalog.serving_versions(name), limits)
 
 
 def _add_readiness(routes: APIRouter, catalog: Catalog) -> None:
@@ -220,7 +222,7 @@ def _add_readiness(routes: APIRouter, catalog: Catalog) -> None:
 
     @ready_route("/v2/models/{name}/versions/{version}/ready", summary="One version serves")
     async def version_ready(name: str, version: str) -> dict[str, Any]:
-        return {"name": catalog.find(name, number_of(version)).manifest.name, "ready": True}
+        return {"name": catalog.find(name, address_of(version)).manifest.name, "ready": True}
 
 
 def _add_inference(routes: APIRouter, catalog: Catalog, inferrer: Inferrer) -> None:
@@ -237,7 +239,7 @@ def _add_inference(routes: APIRouter, catalog: Catalog, inferrer: Inferrer) -> N
 
     @infer_route("/v2/models/{name}/versions/{version}/infer", summary="Infer with one version of a model")
     async def infer_version(name: str, version: str, request: Request) -> Response:
-        return await _respond(request, functools.partial(catalog.find, name, number_of(version)))
+        return await _respond(request, functools.partial(catalog.find, name, address_of(version)))
 
     async def _respond(request: Request, find: Callable[[], Session]) -> Response:
         found = await inferrer.infer(exchange_of(request.scope), find)

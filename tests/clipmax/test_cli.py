@@ -97,7 +97,7 @@ def test_the_help_lists_every_subcommand() -> None:
     heavy = "print([name for name in ('torch', 'onnxruntime', 'fastapi') if name in sys.modules])"
     shown = subprocess.run([sys.executable, "-c", script + heavy], check=True, capture_output=True, text=True).stdout
     names = [point.name for point in entry_points(group=cli.GROUP)]
-    assert sorted(names) == ["inspect", "predict", "serve", "train", "verify"]
+    assert {"inspect", "predict", "serve", "train", "verify"} <= set(names)
     for name in names:
         assert f"\n    {name} " in shown
     assert shown.endswith("[]\n")

@@ -36,7 +36,7 @@ def test_v2_knows_no_422(kind: Kind) -> None:
 @KINDS
 def test_only_what_may_pass_is_retryable(kind: Kind) -> None:
     """A request that is wrong stays wrong; a full queue, a start and a shutdown pass."""
-    assert kind.retryable == (kind.status in {408, 429, 503})
+    assert kind.retryable == (kind.status in {408, 429, 503, 504})
 
 
 def test_an_unknown_code_cannot_be_raised() -> None:

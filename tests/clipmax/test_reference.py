@@ -20,7 +20,7 @@ def test_quantiles_ascend_and_are_complete() -> None:
 def test_the_histogram_has_all_its_bins() -> None:
     """Twenty, each a share."""
     bins = (1.0,) + (0.0,) * (TOP_PROBABILITY_BINS - 1)
-    assert Reference(rows=1, predicted=(1.0, 0.0), top_probability=bins, inputs={})
+    assert Reference(rows=1, predicted=(1.0, 0.0), top_probability=bins, inputs={}).top_probability == bins
     for wrong in (bins[:-1], (1.5, *bins[1:])):
         with pytest.raises(ValidationError):
             Reference(rows=1, predicted=(1.0, 0.0), top_probability=wrong, inputs={})

@@ -27,7 +27,7 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
         artifacts.publish(folder / "models", labels=4)
     keys = folder / "keys"
     keys.write_text(f"tests:{hashlib.sha256(KEY.encode()).hexdigest()}\n")
-    with serving(folder / "models", folder, "--api-keys-file", str(keys)) as running:
+    with serving(folder / "models", folder, "--api-keys-file", str(keys), "--versions", "all") as running:
         yield running
 
 
@@ -49,7 +49,7 @@ def test_probabilities_are_those_of_onnxruntime(version: int | None, client: Cli
         assert prediction.logits is not None
         np.testing.assert_array_equal(np.array([*prediction.probabilities.values()], np.float32), probabilities[row])
         np.testing.assert_array_equal(np.array([*prediction.logits.values()], np.float32), logits[row])
-        assert prediction.probability == float(probabilities[row].max())
+        assert np.float32(prediction.probability) == probabilities[row].max()
         assert prediction.label == f"label {probabilities[row].argmax()}"
 
 

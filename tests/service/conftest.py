@@ -25,7 +25,7 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def service(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """A service of `models` with small bounds."""
     bounds = ("--max-body-bytes", "300000", "--max-batch-rows", "100", "--max-header-bytes", "20000")
-    times = ("--header-timeout-seconds", "1", "--body-timeout-seconds", "1.5")
+    times = ("--header-timeout-seconds", "1", "--body-timeout-seconds", "1.5", "--versions", "all")
     with serving(models, tmp_path_factory.mktemp("service"), *bounds, *times) as running:
         yield running
 
@@ -40,4 +40,29 @@ def base_url(service: Running) -> str:
 def http(base_url: str) -> Iterator[httpx.Client]:
     """A client of the service of all tests."""
     with httpx.Client(base_url=base_url, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture(scope="session")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One model of each kind of input: `tiny` with prediction sets, `table`, `text`; not to be changed."""
+    root = tmp_path_factory.mktemp("kinds")
+    artifacts.publish(root, conformal=artifacts.CONFORMAL, abstention=artifacts.ABSTENTION)
+    artifacts.publish_table(root)
+    artifacts.publish_text(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def kinds_service(kinds: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service of `kinds`."""
+    bounds = ("--max-body-bytes", "300000", "--max-batch-rows", "100", "--default-model", "tiny")
+    with serving(kinds, tmp_path_factory.mktemp("kinds_service"), *bounds) as running:
+        yield running
+
+
+@pytest.fixture
+def kinds_http(kinds_service: Running) -> Iterator[httpx.Client]:
+    """A client of the service of `kinds`."""
+    with httpx.Client(base_url=kinds_service.url, timeout=30) as client:
         yield client

@@ -56,7 +56,18 @@ def test_settings_do_not_change() -> None:
         ("CLIPMAX_THREADS", "0"),
         ("CLIPMAX_THREADS", "1.5"),
         ("CLIPMAX_WORKERS", "0"),
-        ("CLIPMAX_WORKERS", "2"),
+        ("CLIPMAX_WORKERS", "257"),
+        ("CLIPMAX_VERSIONS", "newest"),
+        ("CLIPMAX_VERSIONS", "latest:0"),
+        ("CLIPMAX_VERSIONS", "latest,digits"),
+        ("CLIPMAX_VERSIONS", "../x=all"),
+        ("CLIPMAX_WATCH_SECONDS", "-1"),
+        ("CLIPMAX_TRUSTED_HOSTS", "example.com:80"),
+        ("CLIPMAX_TRUSTED_HOSTS", "*"),
+        ("CLIPMAX_CORS_ORIGINS", "example.com"),
+        ("CLIPMAX_CORS_ORIGINS", "https://a.example/,https://b.example"),
+        ("CLIPMAX_TLS_KEY_FILE", "key.pem"),
+        ("CLIPMAX_MAX_CONNECTIONS", "0"),
         ("CLIPMAX_MAX_BODY_BYTES", "8MiB"),
         ("CLIPMAX_MAX_BATCH_ROWS", "0"),
         ("CLIPMAX_MAX_JSON_DEPTH", "100000"),
@@ -80,10 +91,17 @@ def test_a_wrong_flag_is_refused_by_the_flag_s_name() -> None:
         Settings.read({}, {"max_body_bytes": "many"})
 
 
-def test_more_workers_are_refused_in_words() -> None:
-    """Whoever asks for them hears why not."""
-    with pytest.raises(Refusal, match="several worker processes are not supported"):
-        Settings.read({"CLIPMAX_WORKERS": "4"})
+def test_workers_share_the_cpus() -> None:
+    """Each has at least one thread; what was chosen is what each has."""
+    alone = Settings.read({}).threads
+    assert Settings.read({"CLIPMAX_WORKERS": str(2 * alone)}).threads == 1
+    assert Settings.read({"CLIPMAX_WORKERS": "4", "CLIPMAX_THREADS": "3"}).threads == 3
+
+
+def test_a_certificate_without_its_key_is_refused() -> None:
+    """Rather than served without TLS."""
+    with pytest.raises(Refusal, match="CLIPMAX_TLS_KEY_FILE: expected a certificate file and a key file, or neither"):
+        Settings.read({"CLIPMAX_TLS_CERTIFICATE_FILE": "certificate.pem"})
 
 
 def test_service_links_of_kubernetes_are_passed_over() -> None:

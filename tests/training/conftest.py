@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import settings as hypothesis_settings
 
 from clipmax import manifest as manifest_module
@@ -21,10 +23,12 @@ hypothesis_settings.register_profile("untimed", deadline=None)
 hypothesis_settings.load_profile("untimed")
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _torch() -> None:
-    """torch as a run on one thread sets it up."""
-    runtime.prepare(1)
+@pytest.fixture(autouse=True)
+def _torch() -> Iterator[None]:
+    """One thread; and what a run switches on for its process, denormals as zeros, is off again for other tests."""
+    torch.set_num_threads(1)
+    yield
+    torch.set_flush_denormal(False)  # torch takes it by position only
 
 
 @pytest.fixture(scope="session")

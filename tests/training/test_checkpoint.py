@@ -164,6 +164,14 @@ def test_another_number_of_threads_is_refused(tmp_path: Path) -> None:
         torch.set_num_threads(before)
 
 
+def test_a_checkpoint_that_cannot_be_written_stops_the_run(tmp_path: Path) -> None:
+    """With the place and the reason: going on would be a run that cannot be resumed."""
+    settings, dataset = tiny.dataset(tmp_path)
+    (tmp_path / "checkpoints").touch()
+    with pytest.raises(Refusal, match=r"epoch-1: checkpoint: expected room and leave to write it, found Not a dir"):
+        _stopped(settings, dataset, tmp_path / "checkpoints", epochs=1)
+
+
 @pytest.mark.parametrize("file", ["tensors.safetensors", "state.json"])
 def test_a_broken_checkpoint_is_refused(file: str, tmp_path: Path) -> None:
     """A flipped bit anywhere, a cut, a missing file: never other weights in silence."""

@@ -417,3 +417,32 @@ def weights_at_start() -> list[torch.Tensor]:
 
 def distance(a: Sequence[torch.Tensor], b: Sequence[torch.Tensor]) -> float:
     return math.sqrt(sum((x - y).double().square().sum().item() for x, y in zip(a, b, strict=True)))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_sparse_gradient_is_clipped_as_the_same_one_written_densely(rule: str) -> None:
+    """A row that it names twice is one row; rows that it does not name stay absent."""
+    sparse, dense = parameters_with_gradients(size=100.0), parameters_with_gradients(size=100.0)
+    generator = torch.Generator().manual_seed(1)
+    rows, values = torch.tensor([[1, 3, 3]]), 100 * torch.randn(3, 40, generator=generator)
+    sparse[0].grad = torch.sparse_coo_tensor(rows, values, (24, 40), check_invariants=True)
+    dense[0].grad = sparse[0].grad.to_dense()
+    limit = DEFAULT_LIMITS[rule]
+    of_sparse, of_dense = (RULES[rule](each, limit, NormHistory()) for each in (sparse, dense))
+    assert sparse[0].grad.is_sparse
+    assert sparse[0].grad.coalesce().indices().tolist() == [[1, 3]]
+    torch.testing.assert_close(sparse[0].grad.to_dense(), dense[0].grad)
+    torch.testing.assert_close(sparse[2].grad, dense[2].grad)
+    torch.testing.assert_close(of_sparse.norm, of_dense.norm)
+    assert bool(of_sparse.fired) == bool(of_dense.fired)
+
+
+def test_a_sparse_gradient_that_is_not_finite_is_named() -> None:
+    """As any other."""
+    parameter = Parameter(torch.zeros(4, 2))
+    parameter.grad = torch.sparse_coo_tensor(
+        torch.tensor([[2]]), torch.tensor([[1.0, math.nan]]), (4, 2), check_invariants=True
+    )
+    found = non_finite([("table", parameter)])
+    assert found is not None
+    assert found.startswith("gradient of table")

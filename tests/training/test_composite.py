@@ -21,7 +21,7 @@ def _composite(weights: list[nn.Parameter]) -> CompositeOptimizer:
 
 def _step(optimizer: optim.Optimizer, weights: list[nn.Parameter]) -> None:
     optimizer.zero_grad()
-    torch.stack([weight.square().sum() for weight in weights]).sum().backward()
+    torch.stack([weight.square().sum() for weight in weights]).sum().backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
     optimizer.step()
 
 
@@ -34,7 +34,7 @@ def test_its_steps_are_those_of_its_members() -> None:
         _step(composite, together)
         for member in members:
             member.zero_grad()
-        torch.stack([weight.square().sum() for weight in apart]).sum().backward()
+        torch.stack([weight.square().sum() for weight in apart]).sum().backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         for member in members:
             member.step()
     assert all(torch.equal(one, other) for one, other in zip(together, apart, strict=True))

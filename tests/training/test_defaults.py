@@ -33,3 +33,12 @@ def test_few_rows_get_small_batches_and_at_least_a_thousand_steps(rows_there: in
     assert fit["batch_size"] <= min(rows_there, 256)
     assert fit["epochs"] * (rows_there // fit["batch_size"]) >= 1000
     assert fit["epochs"] >= 12
+
+
+@pytest.mark.parametrize("rows_there", [1, 15, 100, 3_000, 30_000, 1_000_000])
+def test_texts_get_batches_and_passes_by_their_number(rows_there: int) -> None:
+    """A batch is never larger than the data, and there are at least 250 steps."""
+    fit = defaults.RECIPES["text"](rows_there)["fit"]
+    assert fit["batch_size"] <= min(rows_there, 256)
+    assert fit["epochs"] * (rows_there // fit["batch_size"]) >= 250
+    assert fit["epochs"] >= 8

@@ -171,12 +171,12 @@ def test_the_weights_of_the_best_epoch_are_kept(keep: str, tmp_path: Path) -> No
     settings, dataset, progress = _begin(tmp_path, *overrides)
     weights: list[dict[str, Tensor]] = []
     loop.fit(progress, settings, dataset, on_epoch=lambda now: weights.append(_weights(now)))
-    figures = {
+    costs: dict[str, list[float]] = {
         "log_loss": [epoch.validation_log_loss for epoch in progress.epochs],
         "accuracy": [-epoch.validation_accuracy for epoch in progress.epochs],
         "last": [-epoch.epoch for epoch in progress.epochs],
-    }[keep]
-    assert progress.best_epoch == 1 + int(np.argmin(figures))
+    }
+    assert progress.best_epoch == 1 + int(np.argmin(costs[keep]))
     assert _same(progress.best_weights, weights[progress.best_epoch - 1])
 
 
@@ -206,7 +206,7 @@ def test_an_epoch_takes_every_row_at_most_once_in_a_new_order(tmp_path: Path) ->
     orders = [np.concatenate(list(loop._batches(480, 32, steps, 1, generator))) for _ in range(2)]
     for order in orders:
         assert len(np.unique(order)) == len(order) == steps * 32
-    assert not np.array_equal(*orders)
+    assert not np.array_equal(orders[0], orders[1])
 
 
 def test_the_learning_rate_follows_the_schedule(tmp_path: Path) -> None:

@@ -49,7 +49,8 @@ def test_cosine_without_warm_up_is_torchs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "first", "last"), [("constant", 0.0, 1.0), ("cosine", 0.0, 0.0), ("one_cycle", 1 / 25, 1e-4)]
+    ("name", "first", "last"),
+    [("constant", 0.0, 1.0), ("cosine", 0.0, 0.0), ("linear", 0.0, 0.0), ("one_cycle", 1 / 25, 1e-4)],
 )
 def test_a_schedule_begins_peaks_and_ends_where_it_should(name: str, first: float, last: float) -> None:
     """At the start of the warm-up, its end, and the end of the run."""

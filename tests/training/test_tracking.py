@@ -117,6 +117,7 @@ def test_mlflow_keeps_figures_and_report(
     """In a folder, read back by its own client."""
     mlflow = pytest.importorskip("mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "mlruns").as_uri())
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")  # a server would need the whole of mlflow
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # it deprecates folders in favour of data bases
         follow(MlFlow("digits"), trained, outcome)

@@ -10,6 +10,7 @@ import pytest
 from clipmax.problems import Problem
 from clipmax.refusal import Refusal
 from service.engine.catalog import Catalog, State
+from service.engine.policy import Policy
 from service.engine.session import Execution
 from tests import artifacts
 from tests.service.engine import breaking
@@ -28,7 +29,7 @@ BROKEN: list[tuple[Break, str, str]] = [
 
 
 def opened(root: Path, default_model: str | None = None) -> Catalog:
-    catalog = Catalog(root, Execution(), default_model=default_model)
+    catalog = Catalog(root, Execution(), default_model=default_model, policy=Policy.parse("all"))
     catalog.open()
     return catalog
 

@@ -28,9 +28,11 @@ def _npz(folder: Path, change: Change = lambda _: None, **settings: object) -> D
     return sources.read(config.NpzSource.model_validate({"source": "npz", "file": path, **settings}))
 
 
-def _set(name: str, value: object, *place: int) -> Change:
+def _set(name: str, value: float, *place: int) -> Change:
+    """One number replaced in an array, which becomes float64 or int64 as the number is."""
+
     def change(arrays: dict[str, tiny.Array]) -> None:
-        array = arrays[name].astype(np.float64 if isinstance(value, float) else np.int64)
+        array = arrays[name].astype(type(value))
         array[place] = value
         arrays[name] = array
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from clipmax.inputs import CategoryInput, ImageInput, NumberInput
 from training import config
-from training.data.dataset import Split
+from training.data.dataset import Column, Split
 from training.features import encoders
 from training.features.images import ImageEncoder
 from training.features.rows import RowEncoder
@@ -22,7 +22,7 @@ def test_numbers_and_categories_share_one_encoder_wherever_they_stand() -> None:
         NumberInput(name="b", minimum=0, maximum=1),
         ImageInput(name="j", shape=(3, 1)),
     )
-    columns = {
+    columns: dict[str, Column] = {
         "a": np.full((4, 1), 2, dtype=np.int32),
         "i": np.zeros((4, 2, 2), dtype=np.uint8),
         "b": np.arange(4, dtype=np.float32)[:, None],

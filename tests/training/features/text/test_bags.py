@@ -56,7 +56,7 @@ def test_a_sum_is_the_sum_of_weighted_rows(texts: Texts) -> None:
 def test_only_the_rows_of_the_batch_have_a_gradient() -> None:
     """A sparse one: nothing as large as the table is made."""
     table = torch.ones(1000, 2, requires_grad=True)
-    _bags([[3, 0, 7]]).sum(table, sparse=True).sum().backward()
+    _bags([[3, 0, 7]]).sum(table, sparse=True).sum().backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
     assert table.grad is not None
     assert table.grad.is_sparse
     assert table.grad.coalesce().indices().tolist() == [[3, 7]]

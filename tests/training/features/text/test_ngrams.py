@@ -18,7 +18,8 @@ texts = st.text(st.characters(codec=None), max_size=40)
 
 
 def _buckets(*values: str) -> torch.Tensor:
-    return NGRAMS(torch.from_numpy(code_points(values, 200_000).copy()))
+    found: torch.Tensor = NGRAMS(torch.from_numpy(code_points(values, 200_000).copy()))
+    return found
 
 
 def _bags(text: str) -> list[Counter[int]]:

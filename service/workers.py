@@ -1,0 +1,215 @@
+"""`CLIPMAX_WORKERS` > 1: one port, several processes that serve it, and one that starts and replaces them.
+
+The supervisor holds the listening socket and loads nothing but settings. It forks the workers, which inherit the
+socket and take connections from its one queue, so what waits there is not lost with a worker, and an idle worker
+takes what a busy one leaves.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass
+
+from clipmax.refusal import Refusal
+from service import listener, logs, settings
+from service.settings import Settings
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
+_TICK_SECONDS = 0.1
+_FAILED = 1
+_EARLY_SECONDS = 10.0
+"""A worker that ends by itself sooner than this after its start has died early."""
+
+_EARLY_DEATHS, _WINDOW_SECONDS = 5, 60.0
+"""So many early deaths within so much time are a crash loop: whatever it is, another worker will not help."""
+
+_OVERTIME_SECONDS = 5.0
+
+
+def serve(chosen: Settings) -> int:
+    """Serve with several workers until a signal says otherwise.
+
+    Returns:
+        The exit code: 0 after SIGTERM, 130 after Ctrl-C, 1 where workers keep dying.
+
+    Raises:
+        Refusal: the port is taken.
+    """
+    logs.configure(chosen.log_level)
+    settings.warn_of_unknown(os.environ)
+    with listener.bind(chosen.host, chosen.port) as listening:
+        # Listening already here, so that what comes while a worker starts waits and is not turned away.
+        listening.listen(listener.BACKLOG)
+        return Supervisor(chosen, listening).run()
+
+
+@dataclass(slots=True)
+class _Worker:
+    """One child process: from where its word comes that it serves, and since when it runs."""
+
+    pid: int
+    said: int
+    began: float
+    is_ready: bool = False
+
+
+class Supervisor:
+    """Keeps as many workers as were asked for.
+
+    The first worker starts alone: if it cannot serve, none could, and its reason stands once in the log.
+    SIGTERM and Ctrl-C are handed on and nobody is replaced any more; a second one kills.
+    """
+
+    def __init__(self, chosen: Settings, listening: socket.socket) -> None:
+        self._settings = chosen
+        self._listening = listening
+        self._workers: dict[int, _Worker] = {}
+        self._early: deque[float] = deque(maxlen=_EARLY_DEATHS)
+        self._has_served = False
+        self._is_whole = False
+        self._deadline: float | None = None
+        self._exit_code = 0
+
+    def run(self) -> int:
+        """Until the last worker has gone; the exit code."""
+        former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            self._fill()
+            while self._workers:
+                self._wait()
+                self._note_ready()
+                self._reap()
+                self._fill()
+                self._kill_overdue()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, former)
+        logs.write(logging.INFO, "stopped", exit_code=self._exit_code)
+        return self._exit_code
+
+    # Starting
+
+    def _fill(self) -> None:
+        wanted = self._settings.workers if self._has_served else 1
+        while self._deadline is None and len(self._workers) < wanted:
+            self._start()
+
+    def _start(self) -> None:
+        said, say = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            os.close(said)
+            os._exit(self._work(say))
+        os.close(say)
+        os.set_blocking(said, False)
+        self._workers[pid] = _Worker(pid, said, time.monotonic())
+
+    def _work(self, say: int) -> int:
+        """In the child: serve, and return the exit code."""
+        try:
+            # Ctrl-C at a terminal goes to the whole group; a worker shall hear of it once, from the supervisor.
+            os.setpgid(0, 0)
+            for worker in self._workers.values():
+                os.close(worker.said)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            from service import server  # what is heavy is loaded here, in the child
+
+            return server.run(self._settings, self._listening, supervisor=os.getppid(), on_serving=lambda: _tell(say))
+        except Refusal as refusal:
+            print(f"clipmax: {refusal}", file=sys.stderr, flush=True)
+        except KeyboardInterrupt:
+            return 128 + signal.SIGINT
+        except BaseException as error:  # noqa: BLE001  # nothing of the parent's may run in the child
+            logs.failure("worker failed", error)
+        return _FAILED
+
+    # Watching
+
+    def _wait(self) -> None:
+        found = signal.sigtimedwait(_SIGNALS, _TICK_SECONDS)
+        if found is not None and found.si_signo != signal.SIGCHLD:
+            self._end(found.si_signo)
+
+    def _note_ready(self) -> None:
+        for worker in self._workers.values():
+            if not worker.is_ready and _has_told(worker.said):
+                worker.is_ready = self._has_served = True
+                seconds = round(time.monotonic() - worker.began, 3)
+                logs.write(logging.INFO, "worker ready", worker=worker.pid, start_seconds=seconds)
+        is_whole = [worker.is_ready for worker in self._workers.values()] == [True] * self._settings.workers
+        if is_whole and not self._is_whole:
+            logs.write(logging.INFO, "workers ready", workers=list(self._workers), supervisor=os.getpid())
+        self._is_whole = is_whole
+
+    def _reap(self) -> None:
+        for pid in list(self._workers):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                worker = self._workers.pop(pid)
+                os.close(worker.said)
+                self._note_end(worker, os.waitstatus_to_exitcode(status))
+
+    def _note_end(self, worker: _Worker, code: int) -> None:
+        seconds = time.monotonic() - worker.began
+        is_expected = self._deadline is not None
+        level = logging.INFO if is_expected else logging.ERROR
+        logs.write(level, "worker ended", worker=worker.pid, exit_code=code, after_seconds=round(seconds, 3))
+        if is_expected:
+            return
+        if not self._has_served:
+            self._give_up("the first worker could not serve")
+        elif seconds < _EARLY_SECONDS:
+            self._early.append(time.monotonic())
+            if len(self._early) == _EARLY_DEATHS and self._early[-1] - self._early[0] < _WINDOW_SECONDS:
+                self._give_up(f"{_EARLY_DEATHS} workers died within {_EARLY_SECONDS:g} s of their start")
+
+    # Ending
+
+    def _give_up(self, reason: str) -> None:
+        logs.write(logging.ERROR, "giving up", reason=reason)
+        self._drain(signal.SIGTERM)
+        self._exit_code = _FAILED
+
+    def _end(self, number: int) -> None:
+        if self._deadline is not None:
+            self._kill()
+            self._exit_code = 128 + number
+            return
+        self._exit_code = 0 if number == signal.SIGTERM else 128 + number
+        self._drain(number)
+
+    def _drain(self, number: int) -> None:
+        """The workers leave the port one by one; the supervisor's own hold on it would keep it open after them."""
+        longest = self._settings.drain_delay_seconds + self._settings.drain_timeout_seconds + _OVERTIME_SECONDS
+        self._deadline = time.monotonic() + longest
+        self._listening.close()
+        logs.write(logging.INFO, "draining workers", signal=signal.Signals(number).name, workers=list(self._workers))
+        for pid in self._workers:
+            os.kill(pid, number)
+
+    def _kill_overdue(self) -> None:
+        if self._deadline is not None and time.monotonic() > self._deadline and self._workers:
+            logs.write(logging.ERROR, "workers did not end in time", workers=list(self._workers))
+            self._kill()
+            self._exit_code = _FAILED
+
+    def _kill(self) -> None:
+        for pid in self._workers:
+            os.kill(pid, signal.SIGKILL)
+
+
+def _tell(say: int) -> None:
+    os.write(say, b".")
+    os.close(say)
+
+
+def _has_told(said: int) -> bool:
+    try:
+        return os.read(said, 1) == b"."
+    except BlockingIOError:
+        return False
