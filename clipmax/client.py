@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from types import TracebackType
-from typing import Any, Self, TypedDict
+from typing import TYPE_CHECKING, Any, Self, TypedDict
 from urllib.parse import quote, urlsplit
 
 import httpx
@@ -31,7 +31,8 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from clipmax.conformal import Method
+if TYPE_CHECKING:
+    from clipmax.conformal import Method  # which brings pydantic, and a client needs none
 
 Instances = npt.NDArray[Any] | Sequence[object]
 
@@ -170,7 +171,7 @@ class Client:
         coverage_method: Method | None = None,
         abstain: bool = False,
         model: str | None = None,
-        version: int | None = None,
+        version: int | str | None = None,
     ) -> list[Prediction]:
         """Predictions for the rows, in their order.
 
@@ -184,7 +185,7 @@ class Client:
             coverage_method: which scores; the service's choice, adaptive, if None.
             abstain: say of each row whether the model had better not decide.
             model: the service's default model if None.
-            version: the newest if None; needs `model`.
+            version: its number or an alias; the newest if None; needs `model`.
 
         Raises:
             ValueError: a version without a model, or an infinite number in the array.
@@ -269,7 +270,7 @@ class AsyncClient:
         coverage_method: Method | None = None,
         abstain: bool = False,
         model: str | None = None,
-        version: int | None = None,
+        version: int | str | None = None,
     ) -> list[Prediction]:
         """See `Client.predict`."""
         path = _predict_path(model, version)
@@ -375,12 +376,12 @@ def checked_url(url: str) -> str:
     return url
 
 
-def _predict_path(model: str | None, version: int | None) -> str:
+def _predict_path(model: str | None, version: int | str | None) -> str:
     if model is None:
         if version is not None:
             raise ValueError("a version needs the name of its model")
         return "/predict"
-    versions = "" if version is None else f"/versions/{version}"
+    versions = "" if version is None else f"/versions/{quote(str(version), safe='')}"
     return f"/v1/models/{quote(model, safe='')}{versions}:predict"
 
 

@@ -104,7 +104,8 @@ class ImageInput(_Input):
         return np.stack(rows).astype(np.float32).reshape(len(rows), *self.shape)
 
     def out_of_range(self, tensor: Tensor) -> Flags:
-        if np.minimum.reduce(tensor, axis=None) >= self.minimum and np.maximum.reduce(tensor, axis=None) <= self.maximum:
+        numbers = tensor.reshape(-1)
+        if np.minimum.reduce(numbers) >= self.minimum and np.maximum.reduce(numbers) <= self.maximum:
             return np.zeros(len(tensor), dtype=np.bool_)  # the usual, in two quick passes
         flat = tensor.reshape(len(tensor), -1)
         return np.asarray((flat.min(axis=1) < self.minimum) | (flat.max(axis=1) > self.maximum))

@@ -7,9 +7,11 @@ what is left for a request is to join strings.
 
 from __future__ import annotations
 
+import math
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +68,13 @@ class Words:
         self.threshold = lru_cache(_COVERAGES_KEPT)(self._threshold)
         self.heads = [f'{{"label":{label},"probability":' for label in quoted]
         self.keys = [f"{label}:" for label in quoted]
+        kinds = {one.kind for one in manifest.inputs}
+        self.members = [
+            OUT_OF_RANGE,
+            *([UNKNOWN] if "category" in kinds else []),
+            *([TRUNCATED] if "text" in kinds else []),
+        ]
+        self.nothing = "".join(f',"{one}":{"false" if one == OUT_OF_RANGE else "[]"}' for one in self.members)
         self.tail = f'],"model":"{manifest.name}","version":{manifest.version},"provider":"{session.provider}"'
 
     def check(self, options: Options) -> None:
@@ -98,15 +107,13 @@ class Results:
     def __init__(self, words: Words, outputs: Outputs, found: Remarks) -> None:
         self.outputs = outputs
         self.remarks = found
-        self._words = words
+        self.words = words
+        self.is_finite = _is_finite(outputs.probabilities) and _is_finite(outputs.logits)
+        self._default_texts: list[str] | None = None
 
     def like(self, outputs: Outputs, found: Remarks) -> Results:
         """Other rows of the same session."""
-        return Results(self._words, outputs, found)
-
-    @cached_property
-    def is_finite(self) -> bool:
-        return _is_finite(self.outputs.probabilities) and _is_finite(self.outputs.logits)
+        return Results(self.words, outputs, found)
 
     def check(self, start: int, stop: int) -> None:
         """Refuse rows that no model should give; the other rows of the run are not touched by it.
@@ -126,27 +133,27 @@ class Results:
             Problem: NON_FINITE_OUTPUT.
         """
         self.check(start, stop)
-        if options is DEFAULT and self.is_finite:
-            return self._default_texts[start:stop]
-        return self._part(start, stop)._texts(options)
-
-    @cached_property
-    def _default_texts(self) -> list[str]:
-        """Of every row, because nearly every request asks for nothing else."""
-        return self._texts(DEFAULT)
+        if options is not DEFAULT or not self.is_finite:
+            return self._part(start, stop).texts(options)
+        if self._default_texts is None:  # of every row, because nearly every request asks for nothing else
+            self._default_texts = self.texts(DEFAULT)
+        return self._default_texts[start:stop]
 
     def _part(self, start: int, stop: int) -> Results:
         rows = slice(start, stop)
         outputs = Outputs(logits=self.outputs.logits[rows], probabilities=self.outputs.probabilities[rows])
         return self.like(outputs, {name: flags[rows] for name, flags in self.remarks.items()})
 
-    def _texts(self, options: Options) -> list[str]:
-        heads, texts = self._words.heads, []
-        order, digits = top(self.outputs.probabilities, min(options.top_k, len(heads)))
-        for labels, numbers, rest in zip(order, digits, self._rests(options), strict=True):
-            tops = [f"{heads[label]}{number}}}" for label, number in zip(labels, numbers, strict=True)]
-            texts.append(f'{tops[0][:-1]},"top":[{",".join(tops)}]{rest}}}')
-        return texts
+    def texts(self, options: Options) -> list[str]:
+        heads = self.words.heads
+        top_k = min(options.top_k, len(heads))
+        labels, numbers = top(self.outputs.probabilities, top_k)
+        tops = [heads[label] + number for label, number in zip(labels, numbers, strict=True)]
+        firsts = range(0, len(tops), top_k)
+        return [
+            f'{tops[first]},"top":[{"},".join(tops[first : first + top_k])}}}]{rest}}}'
+            for first, rest in zip(firsts, self._rests(options), strict=True)
+        ]
 
     def _rests(self, options: Options) -> Iterable[str]:
         """What follows `top` in each prediction."""
@@ -165,8 +172,8 @@ class Results:
 
     def _set_texts(self, method: conformal.Method, coverage: float) -> list[str]:
         """The labels of each row's prediction set, likeliest first."""
-        probabilities, labels = self.outputs.probabilities, self._words.labels
-        inside = conformal.contains(method, probabilities, self._words.threshold(method, coverage))
+        probabilities, labels = self.outputs.probabilities, self.words.labels
+        inside = conformal.contains(method, probabilities, self.words.threshold(method, coverage))
         order = np.argsort(-probabilities, axis=1, kind="stable")
         kept = np.take_along_axis(inside, order, axis=1)
         return [
@@ -175,16 +182,14 @@ class Results:
         ]
 
     def _abstained_texts(self) -> list[str]:
-        assert self._words.abstention is not None  # noqa: S101  # see `Words.check`
-        flags = abstention.abstains(self._words.abstention, self.outputs.probabilities)
+        assert self.words.abstention is not None  # noqa: S101  # see `Words.check`
+        flags = abstention.abstains(self.words.abstention, self.outputs.probabilities)
         return _flag_texts("abstained", flags)
 
     def _remark_texts(self) -> list[str]:
-        members = dict.fromkeys(member for member, _ in self.remarks)
-        if not any(flags.any() for flags in self.remarks.values()):
-            quiet = "".join(f',"{member}":{"false" if member == OUT_OF_RANGE else "[]"}' for member in members)
-            return [quiet] * len(self.outputs.probabilities)
-        columns = [self._remark_column(member) for member in members]
+        if not any(map(np.count_nonzero, self.remarks.values())):
+            return [self.words.nothing] * len(self.outputs.probabilities)
+        columns = [self._remark_column(member) for member in self.words.members]
         return ["".join(texts) for texts in zip(*columns, strict=True)]
 
     def _remark_column(self, member: str) -> list[str]:
@@ -200,11 +205,9 @@ class Results:
         ]
 
     def _by_label(self, member: str, values: Floats) -> list[str]:
-        keys = self._words.keys
-        return [
-            f',"{member}":{{{",".join([key + number for key, number in zip(keys, numbers, strict=True)])}}}'
-            for numbers in _digits(values)
-        ]
+        keys, digits = self.words.keys, _digits(values)
+        rows = [digits[first : first + len(keys)] for first in range(0, len(digits), len(keys))]
+        return [f',"{member}":{{{",".join(map(operator.add, keys, numbers))}}}' for numbers in rows]
 
 
 @dataclass(slots=True)
@@ -227,14 +230,14 @@ class Share:
         return {name: flags[self.start : self.stop] for name, flags in self.results.remarks.items()}
 
 
-def encode(words: Words, share: Share, options: Options, request_id: str) -> bytes:
+def encode(share: Share, options: Options, request_id: str) -> bytes:
     """The body of a V1 answer; a request id is made of characters that JSON does not escape.
 
     Raises:
         Problem: NON_FINITE_OUTPUT.
     """
     rows = share.results.predictions(share.start, share.stop, options)
-    return f'{{"predictions":[{",".join(rows)}{words.tail},"request_id":"{request_id}"}}'.encode()
+    return f'{{"predictions":[{",".join(rows)}{share.results.words.tail},"request_id":"{request_id}"}}'.encode()
 
 
 def remarks(inputs: Sequence[Input], tensors: Mapping[str, Tensor]) -> Remarks:
@@ -247,7 +250,7 @@ def remarks(inputs: Sequence[Input], tensors: Mapping[str, Tensor]) -> Remarks:
     Returns:
         See `Remarks`.
     """
-    found = {(OUT_OF_RANGE, ""): _any(one.out_of_range(tensors[one.name]) for one in inputs)}
+    found = {(OUT_OF_RANGE, ""): _any([one.out_of_range(tensors[one.name]) for one in inputs])}
     for one in inputs:
         if one.kind == "category":
             found[UNKNOWN, one.name] = one.unknown(tensors[one.name])
@@ -256,10 +259,10 @@ def remarks(inputs: Sequence[Input], tensors: Mapping[str, Tensor]) -> Remarks:
     return found
 
 
-def top(probabilities: Floats, top_k: int) -> tuple[list[list[int]], list[list[str]]]:
+def top(probabilities: Floats, top_k: int) -> tuple[list[int], list[str]]:
     """The `top_k` likeliest labels of each row and the digits of their probabilities.
 
-    Equally likely labels come in label order: float32 [N, K] → two lists [N, top_k].
+    Equally likely labels come in label order: float32 [N, K] → two lists, row after row, of N · top_k.
     """
     labels = probabilities.shape[1]
     if labels > _FEW_LABELS and top_k < labels:
@@ -268,18 +271,18 @@ def top(probabilities: Floats, top_k: int) -> tuple[list[list[int]], list[list[s
         return _top_of_few(probabilities, top_k)
     else:
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-    return order.tolist(), _digits(np.take_along_axis(probabilities, order, axis=1))
+    return order.reshape(-1).tolist(), _digits(np.take_along_axis(probabilities, order, axis=1))
 
 
-def _top_of_few(probabilities: Floats, top_k: int) -> tuple[list[list[int]], list[list[str]]]:
-    order = [
-        sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top_k]  # stable, also in reverse
-        for row in probabilities.tolist()
-    ]
-    digits = [
-        [numbers[label] for label in labels] for labels, numbers in zip(order, _digits(probabilities), strict=True)
-    ]
-    return order, digits
+def _top_of_few(probabilities: Floats, top_k: int) -> tuple[list[int], list[str]]:
+    digits = _digits(probabilities)
+    order: list[int] = []
+    numbers: list[str] = []
+    for first, row in zip(range(0, len(digits), probabilities.shape[1]), probabilities.tolist(), strict=True):
+        labels = sorted(range(len(row)), key=row.__getitem__, reverse=True)[:top_k]  # stable, also in reverse
+        order += labels
+        numbers += [digits[first + label] for label in labels]
+    return order, numbers
 
 
 def _partial_order(row: Floats, top_k: int) -> npt.NDArray[np.intp]:
@@ -289,16 +292,16 @@ def _partial_order(row: Floats, top_k: int) -> npt.NDArray[np.intp]:
     return candidates[np.argsort(-row[candidates], kind="stable")[:top_k]]
 
 
-def _digits(values: Floats) -> list[list[str]]:
-    """Each number in the fewest digits that read back as the same float32: [N, K] → text."""
-    text = orjson.dumps(np.ascontiguousarray(values), option=orjson.OPT_SERIALIZE_NUMPY).decode()
-    return [row.split(",") for row in text[2:-2].split("],[")]
+def _digits(values: Floats) -> list[str]:
+    """Each number in the fewest digits that read back as the same float32: [N, K] → text, row after row."""
+    text = orjson.dumps(values.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
+    return text[1:-1].decode().split(",")
 
 
 def _is_finite(values: Floats) -> bool:
     """The sum of squares is one quick call, and infinite or NaN if any value is; if it only overflowed, look closer."""
     flat = values.reshape(-1)
-    return bool(np.isfinite(flat.dot(flat))) or bool(np.isfinite(values).all())
+    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(values).all())
 
 
 def _joined(firsts: Iterable[str], seconds: Iterable[str]) -> list[str]:
@@ -313,6 +316,5 @@ def _not_offered(parameter: str, detail: str) -> Problem:
     return Problem("PARAMETER", detail, pointer=f"/parameters/{parameter}")
 
 
-def _any(flags: Iterable[Flags]) -> Flags:
-    first, *others = flags
-    return np.logical_or.reduce([first, *others]) if others else first
+def _any(flags: Sequence[Flags]) -> Flags:
+    return np.logical_or.reduce(flags) if len(flags) > 1 else flags[0]

@@ -19,7 +19,7 @@ from service.engine.catalog import Catalog
 from service.engine.policy import Policy
 from service.engine.session import Execution, Session
 from service.engine.watcher import Watcher
-from service.exchange import Exchange, exchange_of
+from service.exchange import KEY, Exchange, exchange_of
 from service.hosts import Hosts
 from service.inference import Inference
 from service.origins import Origins
@@ -155,7 +155,8 @@ class Service(FastAPI):
             await exchange.write(await self.inferrer.infer(exchange, find))
             return
         # The server drops the body of an answer to HEAD, by the method in its own scope.
-        inner = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
+        method = "GET" if scope["method"] == "HEAD" else scope["method"]
+        inner = {**scope, "method": method, KEY: exchange}  # in a copy: the exchange knows its scope
         await super().__call__(inner, exchange.receive, exchange.send)
 
     def _check_caller(self, headers: Mapping[bytes, bytes]) -> None:

@@ -21,6 +21,9 @@ KEY = "clipmax.exchange"
 REPLY = "clipmax.reply"
 """An ASGI extension of our server: a whole answer in one call, which costs a fifth of what two messages cost."""
 
+ALONE = "clipmax.alone"
+"""An ASGI extension of our server: whether no other request was in progress when this one came."""
+
 Reply = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
 """Status, headers and body; False where the answer has to be sent in messages."""
 
@@ -81,7 +84,6 @@ class Exchange:
         self.client = b""
         self.body_bytes = self.rows = 0
         self._deadline: float | None = None
-        scope[KEY] = self
 
     async def send(self, message: MutableMapping[str, Any]) -> None:
         """ASGI `send` that puts the request id on the answer."""
@@ -107,6 +109,10 @@ class Exchange:
         """Until the deadline, if there is one."""
         return None if self._deadline is None else self._deadline - time.monotonic()
 
+    def is_alone(self) -> bool:
+        """Whether the server had no other request when this one came, where it tells."""
+        return bool(self.scope.get("extensions", _NONE).get(ALONE))
+
     def has_left(self) -> bool:
         """Whether the caller has closed the connection: one step of `receive`, which would wait if it had not."""
         receiving = self.receive().__await__()
@@ -114,7 +120,7 @@ class Exchange:
             next(receiving)
         except StopIteration as done:
             return bool(done.value["type"] == "http.disconnect")
-        receiving.close()  # type: ignore[attr-defined]  # generators and coroutines have it
+        receiving.close()
         return False
 
     def named_client(self) -> bytes:
@@ -158,7 +164,7 @@ def request_id(headers: Mapping[bytes, bytes]) -> bytes:
     given = headers.get(b"x-request-id")
     if given is not None and _REQUEST_ID.fullmatch(given):
         return given
-    return b"%024x" % random.getrandbits(96)  # noqa: S311  # to tell requests apart; it protects nothing
+    return b"%024x" % random.getrandbits(96)  # to tell requests apart; it protects nothing
 
 
 def is_v2(path: str) -> bool:

@@ -67,8 +67,9 @@ class Inference:
         Raises:
             Problem: QUEUE_FULL.
         """
-        self.admission.charge_rows(exchange, len(next(iter(tensors.values()))))
-        return self._batchers.of(session).submit(tensors, exchange)
+        batcher = self._batchers.of(session)
+        self.admission.charge_rows(exchange, batcher.rows(tensors))
+        return batcher.submit(tensors, exchange)
 
     def words(self, session: Session) -> Words:
         """The parts of a V1 answer that are the same in all of a session's answers."""

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 import sys
+import weakref
 from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, cast
@@ -23,8 +24,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from clipmax.problems import Problem
 from service import auth, logs
 from service.app import Service, create_app
-from service.exchange import REPLY, is_v2, render, request_id
-from service.listener import BACKLOG, bind, make_room
+from service.exchange import ALONE, REPLY, is_v2, render, request_id
+from service.listener import BACKLOG, bind, make_room, turn_newcomers_away
 from service.settings import Settings, warn_of_unknown
 from service.tls import Certificate
 
@@ -38,13 +39,17 @@ _RATE_GRACE_SECONDS = 5.0
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
 _ARRIVAL_SECONDS = 0.1
-"""Time for the request of a connection that was accepted last to be read."""
+_FIRST_REQUEST_WAITS = 10
+"""While the service ends, a connection that was accepted last has so many times as long for its first request."""
 
 _HANDSHAKE_SECONDS = 2.0
 """Time for the TLS handshakes of the connections that were accepted last."""
 
 _FRAMING_PER_BYTE = 8
 """Bytes of chunk framing that a byte of body may cost: chunks of one byte cost six."""
+
+DOOR_SECONDS = 0.3
+"""Time in which workers take the connections that were let in before their supervisor turned newcomers away."""
 
 _BOTH_LENGTHS = ("Transfer-Encoding", "Content-Length")
 
@@ -165,7 +170,8 @@ class Server(uvicorn.Server):
         if sig == signal.SIGINT:
             self.exit_code = 130
         delay = self._settings.drain_delay_seconds if sig == signal.SIGTERM else 0.0
-        self._app.draining.start(delay)
+        # Of several workers, the supervisor first closes the door behind all.
+        self._app.draining.start(delay if self._supervisor is None else delay + DOOR_SECONDS)
         logs.write(logging.INFO, "draining", signal=signal.Signals(sig).name, delay_seconds=delay)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -177,7 +183,7 @@ class Server(uvicorn.Server):
         self._on_serving()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._take_backlog(sockets or [])
+        await self._leave_port(sockets or [])
         await super().shutdown(sockets)
         logs.write(logging.INFO, "stopped")
 
@@ -195,19 +201,32 @@ class Server(uvicorn.Server):
         if is_alone and not self._app.draining.is_on:
             self.handle_exit(signal.SIGTERM, None)
 
-    async def _take_backlog(self, listeners: Sequence[socket.socket]) -> None:
+    async def _leave_port(self, listeners: Sequence[socket.socket]) -> None:
         """Leave the port without resetting whom the kernel has already let in.
 
         Connections wait in the backlog of a listening socket until they are accepted; closing it resets them,
-        and their requests with them. So accepting goes on by hand until there is nobody left.
+        and their requests with them. So nobody new is let in, which a supervisor does for all workers, and accepting
+        goes on by hand until there is nobody left. Who was let in last has time to say what he wants.
         """
+        if self._supervisor is None:
+            for listener in listeners:
+                turn_newcomers_away(listener)
+            await asyncio.sleep(_ARRIVAL_SECONDS)
         waiting = [listener.dup() for listener in listeners]
         for server in self.servers:
             server.close()
         for listener in waiting:
             with listener:
                 await self._accept_all(listener)
-        await asyncio.sleep(_ARRIVAL_SECONDS)
+        for _ in range(_FIRST_REQUEST_WAITS):
+            await asyncio.sleep(_ARRIVAL_SECONDS)
+            if not self._has_newcomers():
+                return
+
+    def _has_newcomers(self) -> bool:
+        """Whether somebody is connected whose first request has not come."""
+        connections = self.server_state.connections
+        return any(isinstance(one, Protocol) and one.is_new for one in connections)
 
     async def _accept_all(self, listener: socket.socket) -> None:
         listener.settimeout(0)
@@ -215,7 +234,7 @@ class Server(uvicorn.Server):
         while True:
             try:
                 connection, _ = listener.accept()
-            except BlockingIOError:
+            except OSError:  # nobody waits, or there is no descriptor left
                 break
             accepted.append(asyncio.create_task(self._accept(connection)))
         if accepted:
@@ -303,6 +322,12 @@ class Protocol(HttpToolsProtocol):
         else:
             self._refuse(Problem("HTTP_INVALID", "the bytes are not an HTTP/1.1 request"))
 
+    @property
+    def is_new(self) -> bool:
+        """Whether not even the headers of a first request have come."""
+        cycle: RequestResponseCycle | None = self.cycle
+        return cycle is None and self.stage is Stage.HEADERS
+
     def check_time(self, now: float) -> None:
         """Called by the server's tick: refuse a request that does not arrive in time."""
         if self.flow.read_paused:  # what is late is us
@@ -315,9 +340,8 @@ class Protocol(HttpToolsProtocol):
             self._refuse(Problem("TIMEOUT_READ", "the body did not arrive in time"))
         elif self.stage is Stage.LINGER and waited > _LINGER_SECONDS:
             self.transport.close()
-        elif self.stage is Stage.COMPLETE and self.cycle.response_complete:
-            if waited > self.settings.keep_alive_seconds:
-                self.transport.close()
+        elif self.stage is Stage.COMPLETE and waited > self.settings.keep_alive_seconds:
+            self._end_idle()
 
     # Callbacks of the parser
 
@@ -329,7 +353,8 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self.cycle.transport = self.closing
-        self.scope["extensions"] = {REPLY: functools.partial(_reply, self.cycle)}  # type: ignore[typeddict-unknown-key]
+        extensions = {REPLY: functools.partial(_reply, weakref.ref(self.cycle)), ALONE: len(self.tasks) == 1}
+        self.scope["extensions"] = extensions  # type: ignore[typeddict-item]  # any JSON-like value is allowed
         if self.service.draining.is_on:
             self.cycle.keep_alive = False
         self._enter(Stage.BODY)
@@ -406,6 +431,10 @@ class Protocol(HttpToolsProtocol):
         else:
             self.transport.close()
 
+    def _end_idle(self) -> None:
+        if self.cycle.response_complete:
+            self.transport.close()
+
     def _end_slow_headers(self) -> None:
         if self.received:
             self._refuse(Problem("TIMEOUT_READ", "the headers did not arrive in time"))
@@ -423,6 +452,7 @@ class Protocol(HttpToolsProtocol):
         else:
             if cycle is not None:
                 cycle.disconnected = True
+                cycle.waiting_for_100_continue = False  # nothing may follow our answer
                 cycle.message_event.set()
             self.transport.write(self._raw(problem))
             self._linger()
@@ -452,14 +482,16 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
 
 
-def _reply(cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-    """uvicorn's two messages in one write, for answers whose headers are ours and say how long the body is."""
-    if (
-        cycle.response_started
-        or cycle.flow.write_paused
-        or cycle.scope["method"] == "HEAD"
-        or status != http.HTTPStatus.OK
-    ):
+def _reply(
+    request: weakref.ref[RequestResponseCycle], status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
+) -> bool:
+    """The two messages of an answer in one write, where its headers are ours and say how long the body is.
+
+    The request's scope holds this function, so the function must not hold the request: a cycle of references would
+    be left to the garbage collector.
+    """
+    cycle = request()
+    if cycle is None or cycle.response_started or not _is_plain(cycle, status):
         return False
     cycle.response_started = cycle.response_complete = True
     cycle.waiting_for_100_continue = False
@@ -473,6 +505,10 @@ def _reply(cycle: RequestResponseCycle, status: int, headers: Sequence[tuple[byt
         cycle.transport.close()
     cycle.on_response()
     return True
+
+
+def _is_plain(cycle: RequestResponseCycle, status: int) -> bool:
+    return status == http.HTTPStatus.OK and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
 
 
 class _Closing:

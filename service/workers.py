@@ -7,21 +7,25 @@ takes what a busy one leaves.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import select
 import signal
 import socket
 import sys
 import time
 from collections import deque
 from dataclasses import dataclass
+from types import FrameType
+from typing import Self
 
 from clipmax.refusal import Refusal
 from service import listener, logs, settings
 from service.settings import Settings
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
-_TICK_SECONDS = 0.1
+_TICK_SECONDS = 1.0
 _FAILED = 1
 _EARLY_SECONDS = 10.0
 """A worker that ends by itself sooner than this after its start has died early."""
@@ -74,23 +78,28 @@ class Supervisor:
         self._has_served = False
         self._is_whole = False
         self._deadline: float | None = None
+        self._door: float | None = None
         self._exit_code = 0
 
     def run(self) -> int:
         """Until the last worker has gone; the exit code."""
-        former = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-        try:
+        with _Inbox() as inbox:
             self._fill()
             while self._workers:
-                self._wait()
+                waiting = [worker.said for worker in self._workers.values() if not worker.is_ready]
+                for number in inbox.wait(waiting, self._pause()):
+                    self._end(number)
                 self._note_ready()
                 self._reap()
                 self._fill()
+                self._close_door()
                 self._kill_overdue()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, former)
         logs.write(logging.INFO, "stopped", exit_code=self._exit_code)
         return self._exit_code
+
+    def _pause(self) -> float:
+        """Seconds until there is something to do without a signal."""
+        return _TICK_SECONDS if self._door is None else max(0.0, min(self._door - time.monotonic(), _TICK_SECONDS))
 
     # Starting
 
@@ -101,10 +110,13 @@ class Supervisor:
 
     def _start(self) -> None:
         said, say = os.pipe()
+        # What is sent to the child before it has forgotten the parent's ways waits for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
             os.close(said)
             os._exit(self._work(say))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(say)
         os.set_blocking(said, False)
         self._workers[pid] = _Worker(pid, said, time.monotonic())
@@ -116,7 +128,7 @@ class Supervisor:
             os.setpgid(0, 0)
             for worker in self._workers.values():
                 os.close(worker.said)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
+            _forget_signals()
             from service import server  # what is heavy is loaded here, in the child
 
             return server.run(self._settings, self._listening, supervisor=os.getppid(), on_serving=lambda: _tell(say))
@@ -129,11 +141,6 @@ class Supervisor:
         return _FAILED
 
     # Watching
-
-    def _wait(self) -> None:
-        found = signal.sigtimedwait(_SIGNALS, _TICK_SECONDS)
-        if found is not None and found.si_signo != signal.SIGCHLD:
-            self._end(found.si_signo)
 
     def _note_ready(self) -> None:
         for worker in self._workers.values():
@@ -184,13 +191,20 @@ class Supervisor:
         self._drain(number)
 
     def _drain(self, number: int) -> None:
-        """The workers leave the port one by one; the supervisor's own hold on it would keep it open after them."""
+        """Hand the signal on; nobody is replaced from now on."""
+        self._door = time.monotonic() + (self._settings.drain_delay_seconds if number == signal.SIGTERM else 0.0)
         longest = self._settings.drain_delay_seconds + self._settings.drain_timeout_seconds + _OVERTIME_SECONDS
         self._deadline = time.monotonic() + longest
-        self._listening.close()
         logs.write(logging.INFO, "draining workers", signal=signal.Signals(number).name, workers=list(self._workers))
         for pid in self._workers:
             os.kill(pid, number)
+
+    def _close_door(self) -> None:
+        """Once the delay is over: nobody new, and no hold of the supervisor's on what the workers leave."""
+        if self._door is not None and time.monotonic() >= self._door:
+            self._door = None
+            listener.turn_newcomers_away(self._listening)
+            self._listening.close()
 
     def _kill_overdue(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline and self._workers:
@@ -201,6 +215,50 @@ class Supervisor:
     def _kill(self) -> None:
         for pid in self._workers:
             os.kill(pid, signal.SIGKILL)
+
+
+class _Inbox:
+    """Signals, in the order in which they came; those of a child's end only wake."""
+
+    def __init__(self) -> None:
+        self._caught: deque[int] = deque()
+        self._wake, self._waker = os.pipe()
+        for end in (self._wake, self._waker):
+            os.set_blocking(end, False)
+
+    def __enter__(self) -> Self:
+        self._former_waker = signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        self._former = {number: signal.signal(number, self._catch) for number in _SIGNALS}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, action in self._former.items():
+            signal.signal(number, action)
+        signal.set_wakeup_fd(self._former_waker)
+        os.close(self._wake)
+        os.close(self._waker)
+
+    def wait(self, others: list[int], seconds: float) -> list[int]:
+        """Until a signal comes, another descriptor has something, or the time has passed: the signals by then."""
+        select.select([self._wake, *others], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake, 4096)
+        found = []
+        while self._caught:
+            found.append(self._caught.popleft())
+        return found
+
+    def _catch(self, number: int, _frame: FrameType | None) -> None:
+        if number != signal.SIGCHLD:
+            self._caught.append(number)
+
+
+def _forget_signals() -> None:
+    """In a child: as in a process that was just started."""
+    signal.set_wakeup_fd(-1)
+    for number in _SIGNALS:
+        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
 
 
 def _tell(say: int) -> None:

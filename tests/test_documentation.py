@@ -15,6 +15,8 @@ import pytest
 from clipmax import cli, idx, inputs
 from clipmax.manifest import Manifest
 from clipmax.problems import CATALOGUE, Kind
+from service.app import create_app
+from service.settings import Settings
 from tests.clipmax.versions import publish
 
 ROOT = Path(__file__).parents[1]
@@ -89,7 +91,15 @@ def test_every_error_is_listed(kind: Kind) -> None:
 def test_no_error_is_listed_that_does_not_exist() -> None:
     """The table is the catalogue."""
     listed = re.findall(r"^\| `([A-Z0-9_]+)`", (ROOT / "docs" / "http.md").read_text(encoding="utf-8"), re.MULTILINE)
-    assert listed == list(CATALOGUE)
+    assert sorted(listed) == sorted(CATALOGUE)
+
+
+def test_every_route_is_listed(tmp_path: Path) -> None:
+    """Method and path, as the service's own OpenAPI document has them."""
+    listed = (ROOT / "docs" / "http.md").read_text(encoding="utf-8")
+    for path, operations in create_app(Settings(models=tmp_path)).openapi()["paths"].items():
+        for method in operations:
+            assert f"`{method.upper()} {path}`" in listed
 
 
 SPECIFICATION = (ROOT / "models" / "README.md").read_text(encoding="utf-8")

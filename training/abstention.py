@@ -60,6 +60,7 @@ def fit(
     *,
     risk: float = RISK,
     confidence_level: float = CONFIDENCE_LEVEL,
+    hint: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
 ) -> Abstention:
     """The lowest threshold on the top probability that is shown to keep the risk of the accepted answers.
 
@@ -69,6 +70,10 @@ def fit(
     starts share the error probability. So with probability `confidence_level` over these rows, the true share of wrong
     answers among accepted new rows like these is at most `risk`. The defaults need at least 237 accepted rows.
 
+    With `hint`, probabilities and labels of other rows, the one start is where those rows make the test easiest, and
+    has the whole error probability (split fixed-sequence testing, Laufer-Goldshtein et al. 2023): 149 rows can be
+    enough. The guarantee does not depend on the hint, so those rows may have served for something else before.
+
     Shape: probabilities float [N, K], calibrated; labels int [N].
 
     Raises:
@@ -77,7 +82,7 @@ def fit(
     top, wrong = _top(probabilities, labels)
     candidates = np.append(1.0 / (1.0 + np.exp(-_LOG_ODDS)), 0.0)
     accepted, errors = _count(top, wrong, candidates)
-    starts = np.arange(0, len(candidates), _START_EVERY)
+    starts = np.arange(0, len(candidates), _START_EVERY) if hint is None else _easiest(*hint, candidates, risk)
     level = (1.0 - confidence_level) / len(starts)
     chosen = _walk(binomial_tail(errors, accepted, risk) <= level, starts)
     return Abstention(
@@ -166,6 +171,12 @@ def _count(top: Floats, wrong: Booleans, thresholds: npt.NDArray[Any]) -> tuple[
     accepted = np.searchsorted(-top[order], -thresholds, side="right")
     errors = np.concatenate(([0], np.cumsum(wrong[order])))[accepted]
     return accepted, errors
+
+
+def _easiest(probabilities: npt.ArrayLike, labels: npt.ArrayLike, candidates: Floats, risk: float) -> Integers:
+    """Where the risk is most surely kept: int64 [1]; of equally sure thresholds the highest."""
+    accepted, errors = _count(*_top(probabilities, labels), candidates)
+    return np.array([binomial_tail(errors, accepted, risk).argmin()])
 
 
 def _walk(shown: Booleans, starts: Integers) -> int | None:

@@ -263,6 +263,21 @@ class Fit(_Section):
     """Stop after so many epochs without a better one; by default never."""
 
 
+class Abstention(_Section):
+    risk: float = Field(default=0.02, gt=0.0, lt=1.0)
+    """Share of wrong answers among the accepted that the threshold is chosen for."""
+
+    confidence_level: float = Field(default=0.95, gt=0.0, lt=1.0)
+    """How sure it must be that new rows keep the risk."""
+
+
+class Report(_Section):
+    """What `report.html` and `report.json` may show."""
+
+    mistakes: int = Field(default=12, ge=0, le=100)
+    """Wrong rows of the test split that are shown as they are; 0 where rows must not go with the model."""
+
+
 class Run(_Section):
     """The whole configuration of one run."""
 
@@ -289,6 +304,8 @@ class Run(_Section):
     schedule: Schedule = Schedule()
     clipping: Clipping = Clipping()
     fit: Fit = Fit()
+    abstention: Abstention = Abstention()
+    report: Report = Report()
 
 
 def read(path: Path, overrides: Sequence[str] = ()) -> Run:

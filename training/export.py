@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import subprocess
+import unicodedata
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -65,7 +66,7 @@ def publish(finished: Finished) -> Path:
     model = to_onnx(finished.model, finished.dataset)
     golden = _golden(finished)
     check_parity(model, finished.model, finished.dataset)
-    measured = measurement.measure(model, finished.dataset, float(finished.model.temperature))
+    measured = measurement.measure(model, finished.dataset, float(finished.model.temperature), finished.run.abstention)
     figures = report.build(_evidence(finished, measured))
 
     def write(folder: Path, version: int) -> None:
@@ -233,7 +234,7 @@ def _evidence(finished: Finished, measured: Measured) -> report.Evidence:
 
 
 def _libraries() -> dict[str, str]:
-    return {name: library_version(name) for name in _LIBRARIES}
+    return {name: library_version(name) for name in _LIBRARIES} | {"unicode": unicodedata.unidata_version}
 
 
 def _portable(run: Run) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from clipmax.abstention import Abstention
 from clipmax.conformal import Tables
 from clipmax.manifest import Metrics
 from clipmax.reference import Reference
-from training import abstention, answers, conformal, metrics, reference
+from training import abstention, answers, config, conformal, metrics, reference
 from training.answers import Answers
 from training.data.dataset import Dataset
 
@@ -22,7 +22,7 @@ class Measured:
         test: answers for the test split.
         metrics: of `test`.
         conformal: tables of both methods, fitted on the other half of validation.
-        abstention: threshold, chosen on that half.
+        abstention: threshold, chosen on that half; the first half only says where to begin.
         reference: of the whole validation split.
     """
 
@@ -34,7 +34,7 @@ class Measured:
     reference: Reference
 
 
-def measure(graph: bytes, dataset: Dataset, temperature: float) -> Measured:
+def measure(graph: bytes, dataset: Dataset, temperature: float, settings: config.Abstention) -> Measured:
     """Fit on the graph's own float32 probabilities, so that offline and online agree bit for bit.
 
     Raises:
@@ -53,6 +53,12 @@ def measure(graph: bytes, dataset: Dataset, temperature: float) -> Measured:
             plain=conformal.fit(calibration.probabilities, calibration.labels, method="plain"),
             adaptive=conformal.fit(calibration.probabilities, calibration.labels, method="adaptive"),
         ),
-        abstention=abstention.fit(calibration.probabilities, calibration.labels),
+        abstention=abstention.fit(
+            calibration.probabilities,
+            calibration.labels,
+            risk=settings.risk,
+            confidence_level=settings.confidence_level,
+            hint=(selection.probabilities, selection.labels),
+        ),
         reference=reference.fit(dataset.inputs, dataset.validation, validation.probabilities),
     )

@@ -17,7 +17,7 @@ from training.diagnostics import Diagnostics
 from training.model import Classifier
 
 _ROWS_MAX = 2048
-_ROWS_MIN = 256
+_ROWS_MIN = 64
 _SHARE = 32
 _LOGITS_MAX = 4_000_000
 
@@ -25,8 +25,9 @@ _LOGITS_MAX = 4_000_000
 def sample(rows: int, classes: int) -> Indices:
     """Row numbers of the sample: int64, evenly spaced, the same in every epoch.
 
-    One in 32 rows, so that looking at them stays far below 5 % of an epoch, but at least 256 (fewer say little; where
-    an epoch is that short, 5 % of it are microseconds) and at most 2,048; fewer where there are very many classes.
+    One in 32 rows, so that looking at them stays far below 5 % of an epoch, but at least 64 (fewer say little; where
+    an epoch is that short, more than 5 % of it are milliseconds) and at most 2,048; fewer where there are very many
+    classes.
     """
     wanted = min(max(rows // _SHARE, _ROWS_MIN), _ROWS_MAX, max(1, _LOGITS_MAX // classes))
     return evenly(rows, wanted)

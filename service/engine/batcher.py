@@ -11,7 +11,7 @@ import asyncio
 import functools
 import time
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -86,6 +86,10 @@ class Batcher:
         self._is_busy = False
         self._left_behind: tuple[int, float] | None = None
 
+    def rows(self, tensors: Tensors) -> int:
+        """How many rows a request has."""
+        return len(tensors[self._first])
+
     def submit(self, tensors: Tensors, caller: Caller) -> asyncio.Future[Share]:
         """Queue a request.
 
@@ -98,7 +102,7 @@ class Batcher:
             DEADLINE, ClientGone, or what the session raises for these rows.
         """
         loop = asyncio.get_running_loop()
-        ticket = Ticket(tensors, len(tensors[self._first]), caller, loop.create_future())
+        ticket = Ticket(tensors, self.rows(tensors), caller, loop.create_future())
         if self._texts:
             _measure(ticket, self._texts, self._cap)
         seconds = caller.seconds_left()
@@ -107,23 +111,24 @@ class Batcher:
         self._queue.add(ticket)
         if not self._is_busy:
             self._is_busy = True
-            loop.call_soon(self._flush)
+            if caller.is_alone():
+                self._flush()  # there is nobody to wait for
+            else:
+                loop.call_soon(self._flush)
         return ticket.future
 
     def _flush(self) -> None:
         """Run whatever waits, here if that is short."""
-        pieces = self._queue.take()
+        pieces, rows, width = self._queue.take()
         if not pieces:
             self._is_busy, self._left_behind = False, None
             return
-        rows = sum(piece.stop - piece.start for piece in pieces)
         self._keep_time(rows)
-        size = rows * max(piece.width for piece in pieces)
-        work = functools.partial(self._run, pieces, size)
+        size = rows * width
         if self._pace.expected(size) <= INLINE_SECONDS:
-            self._deliver(work())
+            self._deliver(self._run(pieces, size))
         else:
-            self._worker.start(work, self._deliver)
+            self._worker.start(functools.partial(self._run, pieces, size), self._deliver)
 
     def _keep_time(self, rows: int) -> None:
         """While somebody always waits, the time from run to run is what a place in the queue costs."""
@@ -134,6 +139,7 @@ class Batcher:
         self._left_behind = (rows, now) if self._queue else None
 
     def _deliver(self, shares: Sequence[tuple[Ticket, Share | Exception]]) -> None:
+        self._queue.end_run()
         for ticket, share in shares:
             _give(ticket, share)
         if self._queue:
@@ -152,7 +158,7 @@ class Batcher:
                 return [(pieces[0].ticket, error)]
             return [share for piece in pieces for share in self._run([piece], size)]
         self._pace.note(size, time.perf_counter() - began)
-        return list(_shares(results, pieces))
+        return _shares(results, pieces)
 
     def _results(self, pieces: Sequence[Piece]) -> Results:
         tensors = {one.name: self._gather(one.name, pieces) for one in self._inputs}
@@ -165,9 +171,9 @@ class Batcher:
         """One input of all pieces, below each other."""
         if name in self._texts:
             return _padded([piece.tensors[name][:, : piece.width] for piece in pieces])
+        if len(pieces) == 1:
+            return pieces[0].tensors[name]
         parts = [piece.tensors[name] for piece in pieces]
-        if len(parts) == 1:
-            return np.ascontiguousarray(parts[0])
         rows = sum(map(len, parts))
         return np.concatenate(parts, out=self._page(name, parts[0])[:rows])
 
@@ -217,12 +223,14 @@ def _padded(parts: Sequence[Tensor]) -> Tensor:
     return page
 
 
-def _shares(results: Results, pieces: Sequence[Piece]) -> Iterator[tuple[Ticket, Share]]:
+def _shares(results: Results, pieces: Sequence[Piece]) -> list[tuple[Ticket, Share | Exception]]:
+    shares: list[tuple[Ticket, Share | Exception]] = []
     start = 0
     for ticket, first, last in pieces:
         stop = start + last - first
-        yield ticket, Share(results, start, stop)
+        shares.append((ticket, Share(results, start, stop)))
         start = stop
+    return shares
 
 
 def _give(ticket: Ticket, share: Share | Exception) -> None:
@@ -233,7 +241,7 @@ def _give(ticket: Ticket, share: Share | Exception) -> None:
         ticket.future.set_exception(share)
         return
     if share.stop - share.start < ticket.rows:
-        ticket.parts.append(share)
+        ticket.parts += (share,)
         if sum(part.stop - part.start for part in ticket.parts) < ticket.rows:
             return
         share = _joined(ticket)

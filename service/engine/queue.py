@@ -28,6 +28,9 @@ class Caller(Protocol):
     def has_left(self) -> bool:
         """Whether nobody would read it."""
 
+    def is_alone(self) -> bool:
+        """Whether no other request is being read or answered, as far as is known."""
+
     def seconds_left(self) -> float | None:
         """Until the answer is of no use; None: it always is."""
 
@@ -41,23 +44,22 @@ class Ticket:
         widths: of a request with more texts than a run takes, the length of each; its rows are sorted by it.
         order: of such a request, where each row was before.
         taken: rows that are in runs which have begun.
-        run: how many runs had begun when it came.
+        era: how many runs had begun and ended when it came.
         turn: its place among all that wait, the lowest first.
         parts: what the runs so far gave, where it takes more than one.
     """
 
-    __slots__ = ("caller", "future", "order", "parts", "rows", "run", "taken", "tensors", "turn", "width", "widths")
+    width = 1
+    widths: Widths | None = None
+    order: Widths | None = None
+    taken = era = turn = 0
+    parts: tuple[Share, ...] = ()
 
     def __init__(self, tensors: Tensors, rows: int, caller: Caller, future: asyncio.Future[Share]) -> None:
         self.tensors = tensors
         self.rows = rows
         self.caller = caller
         self.future = future
-        self.width = 1
-        self.widths: Widths | None = None
-        self.order: Widths | None = None
-        self.taken = self.run = self.turn = 0
-        self.parts: list[Share] = []
 
     def joinable(self, rows: int, width: int, cap: int) -> int:
         """How many of its next rows fit into a run of `rows` rows so far that are padded to `width`.
@@ -112,7 +114,7 @@ class Queue:
     """
 
     def __init__(self, cap: int) -> None:
-        self.runs = 0
+        self._eras = 0
         self._cap = cap
         self._turns = 0
         self._lanes: dict[int, deque[Ticket]] = {}
@@ -123,51 +125,58 @@ class Queue:
     def add(self, ticket: Ticket) -> None:
         """To the end."""
         self._turns += 1
-        ticket.turn, ticket.run = self._turns, self.runs
+        ticket.turn, ticket.era = self._turns, self._eras
         lane = _lane(ticket)
-        queue = self._lanes.get(lane)
-        if queue is None:
-            queue = self._lanes[lane] = deque()
-        queue.append(ticket)
+        waiting = self._lanes.get(lane)
+        if waiting is None:
+            waiting = self._lanes[lane] = deque()
+        waiting.append(ticket)
 
-    def take(self) -> list[Piece]:
-        """What the next run is made of; empty if nobody waits any more.
+    def end_run(self) -> None:
+        """Who came until now has waited for a run."""
+        self._eras += 1
 
-        Requests that were cancelled, whose time is over or whose callers have left are dropped. Only callers who
-        waited for another run are asked: the others have just arrived.
+    def take(self) -> tuple[list[Piece], int, int]:
+        """What the next run is made of, its rows, and the code points that its texts are padded to.
+
+        Nothing if nobody waits any more: requests that were cancelled, whose time is over or whose callers have left
+        are dropped. Only callers who waited for another run are asked: the others have just arrived.
         """
-        self.runs += 1
+        self._eras += 1
         pieces: list[Piece] = []
-        lane = self._next_lane()
-        if lane is None:
-            return pieces
         rows, width = 0, 1
-        while lane and (count := lane[0].joinable(rows, width, self._cap)):
-            ticket = lane.popleft()
+        lane = self._next_lane()
+        while lane:
+            ticket = lane[0]
+            if self._is_dead(ticket):
+                lane.popleft()
+                continue
+            count = ticket.joinable(rows, width, self._cap)
+            if not count:
+                break
+            lane.popleft()
             piece = Piece(ticket, ticket.taken, ticket.taken + count)
             ticket.taken += count
             rows, width = rows + count, max(width, piece.width)
             pieces.append(piece)
             if ticket.taken < ticket.rows:
                 self.add(ticket)
-            self._drop_dead(lane)
-        return pieces
+        return pieces, rows, width
 
     def _next_lane(self) -> deque[Ticket] | None:
         """The lane of whoever has waited longest and still does."""
+        found: deque[Ticket] | None = None
         for lane in self._lanes.values():
-            self._drop_dead(lane)
-        waiting = [lane for lane in self._lanes.values() if lane]
-        return min(waiting, key=lambda lane: lane[0].turn) if waiting else None
-
-    def _drop_dead(self, lane: deque[Ticket]) -> None:
-        while lane and self._is_dead(lane[0]):
-            lane.popleft()
+            while lane and self._is_dead(lane[0]):
+                lane.popleft()
+            if lane and (found is None or lane[0].turn < found[0].turn):
+                found = lane
+        return found
 
     def _is_dead(self, ticket: Ticket) -> bool:
         if ticket.future.done():
             return True
-        if ticket.run == self.runs - 1 or not ticket.caller.has_left():
+        if ticket.era == self._eras - 1 or not ticket.caller.has_left():
             return False
         ticket.future.set_exception(ClientGone())
         return True

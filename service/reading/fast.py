@@ -10,6 +10,7 @@ an exception that somebody keeps would keep the proxies of its frames; so none l
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import simdjson
@@ -23,7 +24,7 @@ KEPT_BYTES = 1024 * 1024
 """A parser keeps up to fourteen times the largest document that it has read; larger ones get one of their own."""
 
 _BOM = 0xEF
-_LARGEST = 1e38
+_LARGEST, _LARGEST_SQUARE = 1e38, 1e76
 """Numbers beyond are rare and near the end of float32, where the exact reader looks at each."""
 
 _SHORT = 8192
@@ -54,24 +55,22 @@ class Reader:
             return None
         parser = self._parser if len(body) <= KEPT_BYTES else simdjson.Parser()
         try:
-            document = parser.parse(body)
+            document: Any = parser.parse(body)
             options = _options(document)
-            if options is None:
-                return None
-            instances = document["instances"]
-            rows = len(instances)
-            if not 0 < rows <= self._limits.max_batch_rows:
-                return None
-            if not self._is_regular(body, instances, rows, schema):
-                return None
-            values = np.frombuffer(instances.as_buffer(of_type="d"))
-            if values.size != rows * schema.size or not _is_small(values):
-                return None
-            return Rows(values.astype(np.float32).reshape(rows, *schema.shape), options)
+            return None if options is None else self._rows(body, document["instances"], schema, options)
         except _ERRORS:
             return None
 
-    def _is_regular(self, body: bytes, instances: simdjson.Array, rows: int, schema: ImageInput) -> bool:
+    def _rows(self, body: bytes, instances: Any, schema: ImageInput, options: Options) -> Rows | None:
+        rows = len(instances)
+        if not 0 < rows <= self._limits.max_batch_rows or not self._is_regular(body, instances, rows, schema):
+            return None
+        values = np.frombuffer(instances.as_buffer(of_type="d"))
+        if values.size != rows * schema.size or not _is_small(values):
+            return None
+        return Rows(values.astype(np.float32).reshape(rows, *schema.shape), options)
+
+    def _is_regular(self, body: bytes, instances: Any, rows: int, schema: ImageInput) -> bool:
         """Whether every row is flat, or every row nested as the schema says.
 
         The buffer flattens whatever it finds, and [[], [1, 2]] has two children and two numbers. So besides the
@@ -79,7 +78,10 @@ class Reader:
         """
         size = schema.size
         if len(instances[0]) == size:
-            return all(len(row) == size for row in instances) and _has_brackets(body, rows + 1)
+            for row in instances:
+                if len(row) != size:
+                    return False
+            return _has_brackets(body, rows + 1)
         if len(schema.shape) + 2 > self._limits.max_json_depth:
             return False
         arrays = _nested(instances, rows, schema.shape)
@@ -107,7 +109,7 @@ def refusal(body: bytes, schema: ImageInput, limits: v1.Limits) -> Problem | Non
 
 def _told(body: bytes, schema: ImageInput, limits: v1.Limits) -> Problem | None:
     try:
-        document = simdjson.Parser().parse(body)
+        document: Any = simdjson.Parser().parse(body)
         options = _options(document)
         instances = document["instances"]
         if options is None or not isinstance(instances, simdjson.Array):
@@ -119,7 +121,7 @@ def _told(body: bytes, schema: ImageInput, limits: v1.Limits) -> Problem | None:
         return None
 
 
-def _guilty(instances: simdjson.Array, schema: ImageInput) -> Problem | None:
+def _guilty(instances: Any, schema: ImageInput) -> Problem | None:
     """The first row that the schema refuses."""
     size = schema.size
     for number, row in enumerate(instances):
@@ -143,7 +145,7 @@ def _is_flat(row: simdjson.Array, size: int) -> bool:
     return values.size == size and _is_small(values) and not any(isinstance(one, simdjson.Array) for one in row)
 
 
-def _options(document: object) -> Options | None:
+def _options(document: Any) -> Options | None:
     """Of a document whose members are the known ones, each once."""
     if not isinstance(document, simdjson.Object):
         return None
@@ -152,11 +154,12 @@ def _options(document: object) -> Options | None:
         return DEFAULT
     if len(members) != 2 or set(members) != _BOTH:
         return None
-    parameters = document["parameters"]
-    if not isinstance(parameters, simdjson.Object):
-        return None
-    names = list(parameters)
-    if len(set(names)) != len(names):
+    return _chosen(document["parameters"])
+
+
+def _chosen(parameters: Any) -> Options | None:
+    """What the parameters ask for, if each is there once and usable."""
+    if not isinstance(parameters, simdjson.Object) or len(set(parameters)) != len(list(parameters)):
         return None
     try:
         return v1.options(parameters.as_dict())
@@ -174,7 +177,7 @@ def _has_brackets(body: bytes, count: int) -> bool:
     return body.find(b"[", position + 1) < 0
 
 
-def _nested(value: simdjson.Array, rows: int, shape: tuple[int, ...]) -> int | None:
+def _nested(value: Any, rows: int, shape: tuple[int, ...]) -> int | None:
     """How many arrays lie in `value`, `rows` arrays nested as `shape` says; None if one has another length."""
     found = rows
     for part in value:
@@ -191,5 +194,5 @@ def _nested(value: simdjson.Array, rows: int, shape: tuple[int, ...]) -> int | N
 def _is_small(values: Tensor) -> bool:
     """Whether every number is far inside float32: float64 [M]."""
     if values.size <= _SHORT:
-        return bool(values.dot(values) <= _LARGEST**2)
+        return bool(values.dot(values) <= _LARGEST_SQUARE)
     return bool(values.max() <= _LARGEST and values.min() >= -_LARGEST)

@@ -58,12 +58,12 @@ class Predictor:
         body = await self._inference.body(exchange)
         tensors, options = self._fast_read(session, body) or await self._read(session, body)
         del body
-        words = self._inference.words(session)
-        words.check(options)
+        if options is not answer.DEFAULT:
+            self._inference.words(session).check(options)
         waiting = self._inference.submit(session, tensors, exchange)
         del tensors  # held here until the answer, it would make every other request take fresh memory
         share = await waiting
-        return answer.encode(words, share, options, exchange.request_id)
+        return answer.encode(share, options, exchange.request_id)
 
     def _fast_read(self, session: Session, body: bytes) -> tuple[Tensors, answer.Options] | None:
         schema = session.manifest.inputs

@@ -16,7 +16,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from pydantic import ValidationError
 
-from clipmax.inputs import ImageInput, tensors
+from clipmax.inputs import ImageInput, NumberInput, tensors
 from clipmax.problems import Problem
 
 GRAY = ImageInput(name="image", shape=(2, 3))
@@ -146,3 +146,13 @@ def test_a_shape_that_is_no_image_is_refused(shape: tuple[int, ...]) -> None:
     """Height and width, with 3 channels or none."""
     with pytest.raises(ValidationError):
         ImageInput(name="image", shape=shape)
+
+
+def test_an_origin_keeps_the_digits_that_float32_would_lose() -> None:
+    """It is taken off in float64; null stays missing, and nothing overflows at the end of float32."""
+    schema = NumberInput(name="t", minimum=1.7e9, maximum=1.7e9 + 99, origin=1.7e9)
+    tensor = tensors([schema], [1.7e9 + 1, 1.7e9 + 2, None, -3.4e38])["t"]
+    assert tensor[:2, 0].tolist() == [1.0, 2.0]
+    assert np.isnan(tensor[2, 0])
+    assert np.isfinite(tensor[3, 0])
+    assert schema.out_of_range(tensor).tolist() == [False, False, False, True]

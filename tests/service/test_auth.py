@@ -12,7 +12,7 @@ import pytest
 from clipmax.problems import Problem
 from clipmax.refusal import Refusal
 from service.app import create_app
-from service.auth import Keys
+from service.auth import KeyFile, Keys
 from service.settings import Settings
 from tests import artifacts
 from tests.service.running import Running, exchange, post, serving
@@ -122,3 +122,21 @@ def test_every_digest_is_compared(keys_file: Path) -> None:
     keys.check({b"x-api-key": KEY.encode()})
     with pytest.raises(Problem, match="AUTH"):
         keys.check({})
+
+
+def test_the_file_of_keys_is_followed(tmp_path: Path) -> None:
+    """A new key opens, a removed one does not; half a file changes nothing."""
+    path = tmp_path / "keys"
+    path.write_text(line("first", KEY))
+    followed = KeyFile(path)
+    path.write_text(line("second", OTHER) + "\n")
+    followed.refresh()
+    assert followed.keys.accept({b"x-api-key": OTHER.encode()})
+    assert not followed.keys.accept({b"x-api-key": KEY.encode()})
+    for content in ("", "second:12", f"{line('first', KEY)}\nsecond"):
+        path.write_text(content)
+        followed.refresh()
+        assert followed.keys.accept({b"x-api-key": OTHER.encode()})
+    path.unlink()
+    followed.refresh()
+    assert followed.keys.accept({b"x-api-key": OTHER.encode()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import signal
@@ -13,7 +14,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from service.listener import bind
 from tests import artifacts
+from tests.service.load import loading
 from tests.service.running import (
     PATIENCE_SECONDS,
     Running,
@@ -281,3 +284,47 @@ def test_ctrl_c_ends_it_without_the_delay(models: Path, tmp_path: Path) -> None:
     with serving(models, tmp_path, "--drain-delay-seconds", "60") as running:
         running.process.send_signal(signal.SIGINT)
         assert running.process.wait(PATIENCE_SECONDS) == 130
+
+
+def test_a_refused_request_is_not_told_to_continue(service: Running) -> None:
+    """Headers that ask for it and a body that is none, in one piece: one answer, and nothing of it in the log."""
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nExpect: 100-continue\r\n"
+    answer = exchange(service, head + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n")
+    assert (answer.status, answer.document["code"]) == (400, "HTTP_INVALID")
+    assert httpx.get(f"{service.url}/v2/health/live").status_code == 200
+    assert not [event for event in service.events() if event["event"] == "request failed"]
+
+
+def test_five_restarts_under_load_lose_nothing(models: Path, tmp_path: Path) -> None:
+    """Whoever comes while nobody holds the port is refused at once or let in by the next process."""
+    with bind("127.0.0.1", 0) as free:
+        port = str(free.getsockname()[1])
+    with contextlib.ExitStack() as stack:
+        load = None
+        for restart in range(6):
+            folder = tmp_path / str(restart)
+            folder.mkdir()
+            with serving(models, folder, "--port", port, "--drain-delay-seconds", "0.1") as running:
+                load = load or stack.enter_context(loading(running.port))
+                load.wait_for(10)
+                running.process.send_signal(signal.SIGTERM)
+                assert running.process.wait(PATIENCE_SECONDS) == 0
+
+
+def test_connections_over_the_bound_are_told_to_come_again(models: Path, tmp_path: Path) -> None:
+    """429 with Retry-After, at once; those that are open are answered, and one that leaves makes room."""
+    with serving(models, tmp_path, "--max-connections", "2") as running:
+        with running.connect() as first, running.connect() as second:
+            for connection in (first, second):
+                connection.sendall(post("/predict", GOOD))
+                assert read_answer(connection).status == 200
+            answer = exchange(running, post("/predict", GOOD))
+            check(answer, "CONNECTIONS_FULL")
+            assert answer.headers["retry-after"] == "1"
+            assert answer.closed
+            first.sendall(post("/predict", GOOD))
+            assert read_answer(first).status == 200
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while exchange(running, post("/predict", GOOD)).status != 200:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)

@@ -21,7 +21,7 @@ def test_the_manifest_holds_what_the_graph_measures_bit_for_bit(
     graph: bytes, manifest: Manifest, trained: tuple[Run, Dataset, Progress]
 ) -> None:
     """Metrics, both conformal tables, abstention and reference, measured again from the published bytes."""
-    found = measurement.measure(graph, trained[1], manifest.temperature)
+    found = measurement.measure(graph, trained[1], manifest.temperature, trained[0].abstention)
     assert found.metrics == manifest.metrics
     assert found.conformal == manifest.conformal
     assert found.abstention == manifest.abstention

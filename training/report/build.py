@@ -89,7 +89,13 @@ def _figures(evidence: Evidence) -> figures.Report:
             for table in (tables.plain, tables.adaptive)
             for coverage in COVERAGES
         ),
-        mistakes=most_confident(evidence.measured.test.probabilities, dataset.test, dataset.inputs, dataset.labels),
+        mistakes=most_confident(
+            evidence.measured.test.probabilities,
+            dataset.test,
+            dataset.inputs,
+            dataset.labels,
+            count=run.report.mistakes,
+        ),
         data=_data(evidence),
         configuration=dict(evidence.configuration),
         environment=_environment(evidence),

@@ -24,7 +24,6 @@ from clipmax.inputs import (
 from training.data.dataset import Split
 from training.report.figures import Mistake, Shown
 
-SHOWN_MISTAKES = 12
 _TEXT_CHARACTERS = 400
 _SHOWN_INPUTS = 40
 
@@ -35,7 +34,7 @@ def most_confident(
     inputs: Sequence[Input],
     labels: Sequence[str],
     *,
-    count: int = SHOWN_MISTAKES,
+    count: int,
 ) -> tuple[Mistake, ...]:
     """The wrong rows with the highest probability, at most `count`, the surest first.
 

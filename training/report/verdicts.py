@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from training.abstention import clopper_pearson_upper
 from training.report.figures import PredictionSets, Report, Verdict
 
 _ALWAYS_CLIPPED = 0.9
 _GAP = 0.02
+_HALF = 0.5
 
 
 def verdicts(report: Report) -> tuple[Verdict, ...]:
@@ -100,8 +102,12 @@ def _clipping(report: Report) -> Verdict:
 
 def _worst_class(report: Report) -> Verdict:
     worst = min((one for one in report.per_class if one.support), key=lambda one: one.recall)
+    highest = clopper_pearson_upper(round(worst.recall * worst.support), worst.support, 0.025)
     return Verdict(
         name="worst_class",
-        good=worst.recall >= 0.5,
-        sentence=f"The class recognized least is {worst.label}: {worst.recall:.1%} of its {worst.support:,} test rows.",
+        good=highest >= _HALF,
+        sentence=(
+            f"The class recognized least is {worst.label}: {worst.recall:.1%} of its {worst.support:,} test rows "
+            f"(95% interval up to {highest:.1%})."
+        ),
     )

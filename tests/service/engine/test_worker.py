@@ -14,7 +14,7 @@ def test_only_long_work_leaves_the_event_loop() -> None:
     """And always to the same one thread."""
 
     async def scenario() -> tuple[int, set[int]]:
-        worker = Worker()
+        worker = Worker("test")
         short = await worker.run(threading.get_ident, body_bytes=INLINE_BYTES)
         long = await asyncio.gather(*(worker.run(threading.get_ident, body_bytes=INLINE_BYTES + 1) for _ in range(5)))
         worker.close()
@@ -30,7 +30,7 @@ def test_the_loop_turns_while_long_work_runs() -> None:
     """The work waits for the loop here; on the loop it would wait for ever."""
 
     async def scenario() -> bool:
-        worker, turned = Worker(), threading.Event()
+        worker, turned = Worker("test"), threading.Event()
         waiting = asyncio.ensure_future(worker.run(lambda: turned.wait(30), body_bytes=INLINE_BYTES + 1))
         await asyncio.sleep(0)
         turned.set()
@@ -45,7 +45,7 @@ def test_what_long_work_raises_arrives() -> None:
     """As if it had been done here."""
 
     async def scenario() -> None:
-        worker = Worker()
+        worker = Worker("test")
         try:
             await worker.run(lambda: 1 // 0, body_bytes=INLINE_BYTES + 1)
         finally:

@@ -135,7 +135,7 @@ def send_raw(
     assert response.headers["content-type"] == "application/octet-stream"
     text, raw = binary.split(response.content, {name.lower(): value for name, value in response.headers.raw})
     frames = binary.Frames(raw)
-    found = {}
+    found: dict[str, Any] = {}
     for one in json.loads(text)["outputs"]:
         frame = frames.take(one["parameters"]["binary_data_size"], "")
         if one["datatype"] == "BYTES":
@@ -248,7 +248,7 @@ def test_classification_gives_value_index_and_label(
         value, position, label = text.split(":", 2)
         assert np.float32(value) == wanted[row, index]
         assert "e" not in value
-        assert (int(position), label) == (index, LABELS[index])
+        assert (int(position), label) == (int(index), LABELS[index])
 
 
 def test_an_id_comes_back_as_it_was(kinds_http: httpx.Client) -> None:

@@ -113,7 +113,10 @@ def test_both_files_of_a_version_come_from_the_same_figures() -> None:
     assert type(report).model_validate_json(content[JSON_FILE]) == report
 
 
-def test_a_model_without_mistakes_has_a_page() -> None:
-    """Nothing to show is said."""
+def test_a_page_without_mistakes_says_why() -> None:
+    """There are none, or rows must not be shown."""
     report = build(evidence()).model_copy(update={"mistakes": ()})
-    assert "every row of the test split was answered correctly" in render(report)
+    assert "Not shown" in render(report)
+    metrics = report.test.metrics.model_copy(update={"accuracy": 1.0})
+    perfect = report.model_copy(update={"test": report.test.model_copy(update={"metrics": metrics})})
+    assert "every row of the test split was answered correctly" in render(perfect)

@@ -68,6 +68,13 @@ def test_sets_that_cover_too_little_are_marked(report: Report) -> None:
         assert not found["coverage_95"]
 
 
+def test_a_class_that_is_mostly_missed_is_marked_where_rows_show_it(report: Report) -> None:
+    """1 of 100 rows does, 0 of 3 do not."""
+    for recall, support, good in ((0.01, 100, False), (0.0, 3, True)):
+        classes = (report.per_class[0].model_copy(update={"recall": recall, "support": support}), *report.per_class[1:])
+        assert marks(report.model_copy(update={"per_class": classes}))["worst_class"] is good
+
+
 def test_a_rule_that_never_fired_is_a_safeguard(report: Report) -> None:
     """No fault."""
     assert marks(changed(report, "clipping.clipped_share", 0.0))["clipping"]

@@ -20,7 +20,7 @@ from training.features.text.bags import Bags
 from training.features.text.ngrams import ORDERS, WORD_ORDERS, Ngrams
 from training.features.text.vocabulary import Vocabulary
 
-_CHUNK_TEXTS = 256
+_CHUNK_TEXTS, _BLOCK_TEXTS = 256, 8192
 _SMALLEST_NORM = 1e-6
 
 
@@ -91,6 +91,11 @@ class TextEncoder(nn.Module):
 
     def prepare(self, texts: Sequence[str]) -> Bags:
         """All texts as bags of n-grams, by the module that is exported; about 1 kB a text of 60 characters."""
+        starts = range(0, len(texts), _BLOCK_TEXTS)
+        return bags.join([self._block(texts[start : start + _BLOCK_TEXTS]) for start in starts])
+
+    def _block(self, texts: Sequence[str]) -> Bags:
+        """Sorted by length and back again, which needs a second copy, so not of all texts at once."""
         order, parts = [], []
         with torch.no_grad():
             for places, chunk in _chunks(texts, self.max_length):

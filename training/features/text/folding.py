@@ -64,12 +64,10 @@ class FoldTable:
     Args:
         pages: int32 [4352], the page of `entries` for code point // 256.
         entries: int32 [pages · 256], class · 2^24 + hash of the folded character; 0 for a blank.
-        unicode_version: of the data that the table was made from.
     """
 
     pages: npt.NDArray[np.int32]
     entries: npt.NDArray[np.int32]
-    unicode_version: str
 
 
 @cache
@@ -80,7 +78,7 @@ def fold_table() -> FoldTable:
         if unicodedata.category(chr(code_point)) not in {"Cn", "Co", "Cs"}:
             entries[code_point] = _entry(*fold(code_point))
     distinct, pages = np.unique(entries.reshape(-1, PAGE), axis=0, return_inverse=True)
-    return FoldTable(pages.reshape(-1).astype(np.int32), distinct.reshape(-1), unicodedata.unidata_version)
+    return FoldTable(pages.reshape(-1).astype(np.int32), distinct.reshape(-1))
 
 
 def fold(code_point: int) -> tuple[int, CharacterClass]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -31,11 +30,6 @@ class Vocabulary:
     def __len__(self) -> int:
         """Rows, the unknown one included."""
         return len(self.weights)
-
-    def sha256(self) -> str:
-        digest = hashlib.sha256(np.ascontiguousarray(self.rows_of).data)
-        digest.update(np.ascontiguousarray(self.weights).data)
-        return digest.hexdigest()
 
 
 def fit(chunks: Iterable[npt.NDArray[np.int64]], *, min_texts: int, max_rows: int) -> Vocabulary:

@@ -104,4 +104,3 @@ def test_the_table_is_small_and_whole() -> None:
     assert table.entries.min() == 0
     assert int(np.max(table.entries)) < (CharacterClass.DROPPED + 1) * CLASS_STEP
     assert _entry(0xD800) == _entry(0xFFFD) == _entry(0x10FFFF)
-    assert table.unicode_version == unicodedata.unidata_version
