@@ -30,6 +30,8 @@ _FEW_ROWS = 4
 _FEW_LABELS = 64
 """Up to this many labels a full sort of a row costs no more than finding its top first."""
 
+_FEW_VALUES = 8192
+
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
 Remarks = Mapping[tuple[str, str], Flags]
@@ -299,9 +301,13 @@ def _digits(values: Floats) -> list[str]:
 
 
 def _is_finite(values: Floats) -> bool:
-    """The sum of squares is one quick call, and infinite or NaN if any value is; if it only overflowed, look closer."""
-    flat = values.reshape(-1)
-    return math.isfinite(flat.dot(flat)) or bool(np.isfinite(values).all())
+    """Whether there is neither NaN nor infinity.
+
+    The sum of squares is one quick call that warns of nothing, and is finite only if all values are; if it is not,
+    it may have overflowed. Of many values numpy's BLAS would make it in threads.
+    """
+    is_few = values.size <= _FEW_VALUES
+    return (is_few and math.isfinite(np.vdot(values, values))) or bool(np.isfinite(values).all())
 
 
 def _joined(firsts: Iterable[str], seconds: Iterable[str]) -> list[str]:

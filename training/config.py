@@ -287,8 +287,9 @@ class Run(_Section):
     seed: int = Field(default=0, ge=0)
     """Of initialization, order, augmentation and dropout. Same seed, machine and threads: the same weights."""
 
-    threads: int | None = Field(default=None, ge=1)
-    """torch's threads; by default the cores this process may use."""
+    threads: int = Field(default=1, ge=1)
+    """torch's threads. One is level with two on networks of a few hundred units, and the only number that other
+    programs on the same cores cannot slow down: torch's threads spin while they wait. More pay for wide networks."""
 
     models: Path = Path("models")
     runs: Path = Path("runs")

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import os
-
 import numpy as np
 import torch
 
 
-def prepare(threads: int | None) -> int:
+def prepare(threads: int) -> int:
     """Set torch up before its first operation and return the number of threads it uses.
 
     Denormal floats are flushed to zero: they live in Adam's first moment and cost a fifth of the time. The flag
     must be set before torch's worker threads start, or they do not inherit it.
     """
     torch.set_flush_denormal(True)
-    torch.set_num_threads(threads or len(os.sched_getaffinity(0)))
+    torch.set_num_threads(threads)
     torch.use_deterministic_algorithms(mode=True)
     return torch.get_num_threads()
 

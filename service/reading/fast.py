@@ -28,7 +28,8 @@ _LARGEST, _LARGEST_SQUARE = 1e38, 1e76
 """Numbers beyond are rare and near the end of float32, where the exact reader looks at each."""
 
 _SHORT = 8192
-"""Numbers whose sum of squares tells more quickly than minimum and maximum that all are small enough."""
+"""So many numbers are all small enough if the sum of their squares is, which is quicker than minimum and maximum. Of
+more than ten thousand, numpy's BLAS would make the sum in threads."""
 
 _INSTANCES, _BOTH = ["instances"], {"instances", "parameters"}
 _ERRORS = (ValueError, RuntimeError, TypeError, KeyError, IndexError, OverflowError, MemoryError)
@@ -194,5 +195,5 @@ def _nested(value: Any, rows: int, shape: tuple[int, ...]) -> int | None:
 def _is_small(values: Tensor) -> bool:
     """Whether every number is far inside float32: float64 [M]."""
     if values.size <= _SHORT:
-        return bool(values.dot(values) <= _LARGEST_SQUARE)
+        return bool(np.vdot(values, values) <= _LARGEST_SQUARE)  # warns of no overflow, as `dot` would
     return bool(values.max() <= _LARGEST and values.min() >= -_LARGEST)

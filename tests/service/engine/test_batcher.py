@@ -154,6 +154,8 @@ def test_a_deadline_ends_the_waiting(session: Watched, monkeypatch: pytest.Monke
 
     async def scenario(batcher: Batcher) -> None:
         first = batcher.submit(image(1), Caller())
+        while not session.sizes:
+            await asyncio.sleep(0.001)
         with pytest.raises(Problem, match="DEADLINE"):
             await batcher.submit(image(2), Caller(seconds=0.01))
         assert session.wait is not None

@@ -28,7 +28,9 @@ NUMBERS = (
     | st.floats(-1e37, 1e37, allow_nan=False)
     | st.sampled_from([-0.0, 5e-324, 1e-400, 2**53 + 1, 16777217, 0.1, 1e37])
 )
-WRONG = st.sampled_from([None, True, "1", "", [], {}, [1], {"a": 1}, 1e39, -1e39, 3.4028235e38, 10**30, -(2**63) - 1])
+WRONG = st.sampled_from(
+    [None, True, "1", "", [], {}, [1], {"a": 1}, 1e200, 1e39, -1e39, 3.4028235e38, 10**30, -(2**63) - 1]
+)
 SPACES = st.sampled_from([None, 0, 1])
 
 
