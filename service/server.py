@@ -35,6 +35,8 @@ _SWEEP_TICKS = 2
 _COLLECTOR_THRESHOLD = 50_000
 """Objects made and not freed until the garbage collector looks; Python's default of 700 is for small programs."""
 
+_SWITCH_SECONDS = 0.001
+
 _RATE_GRACE_SECONDS = 5.0
 _LINGER_SECONDS = 2.0
 _LINGER_BYTES = 16 * 1024 * 1024
@@ -94,6 +96,7 @@ def run(
     app = create_app(settings)
     app.catalog.open()
     _spare_collector()
+    _share_lock()
     server = Server(app, settings, supervisor=supervisor, on_serving=on_serving)
     server.run(sockets=[listener])
     return server.exit_code
@@ -107,6 +110,11 @@ def _spare_collector() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(_COLLECTOR_THRESHOLD)
+
+
+def _share_lock() -> None:
+    """Threads that read long bodies give Python's lock to the event loop sooner than by default (5 ms)."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
 
 
 class Config(uvicorn.Config):

@@ -1,6 +1,6 @@
 """`CLIPMAX_WORKERS` > 1: one port, several processes that serve it, and one that starts and replaces them.
 
-The supervisor holds the listening socket and loads nothing but settings. It forks the workers, which inherit the
+The supervisor holds the listening socket and loads no model and no onnxruntime. It forks the workers, which inherit the
 socket and take connections from its one queue, so what waits there is not lost with a worker, and an idle worker
 takes what a busy one leaves.
 """
@@ -45,6 +45,8 @@ def serve(chosen: Settings) -> int:
     Raises:
         Refusal: the port is taken.
     """
+    import fastapi  # noqa: F401  # half of a worker's start, and it begins no thread: forked, it is there already
+
     logs.configure(chosen.log_level)
     settings.warn_of_unknown(os.environ)
     with listener.bind(chosen.host, chosen.port) as listening:
@@ -109,6 +111,7 @@ class Supervisor:
             self._start()
 
     def _start(self) -> None:
+        self._is_whole = False
         said, say = os.pipe()
         # What is sent to the child before it has forgotten the parent's ways waits for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
@@ -150,8 +153,8 @@ class Supervisor:
                 logs.write(logging.INFO, "worker ready", worker=worker.pid, start_seconds=seconds)
         is_whole = [worker.is_ready for worker in self._workers.values()] == [True] * self._settings.workers
         if is_whole and not self._is_whole:
+            self._is_whole = True
             logs.write(logging.INFO, "workers ready", workers=list(self._workers), supervisor=os.getpid())
-        self._is_whole = is_whole
 
     def _reap(self) -> None:
         for pid in list(self._workers):

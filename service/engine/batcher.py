@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from clipmax.inputs import Tensor
 from clipmax.problems import Problem
+from service import threads
 from service.answer import Results, Share, Words, remarks
 from service.engine.pace import Pace
 from service.engine.queue import Caller, Piece, Queue, Tensors, Ticket
@@ -35,6 +36,9 @@ CODE_POINTS = 2400
 INLINE_SECONDS = 0.0006
 """Runs up to this long are made on the event loop. On two cores the turning point lies between 0.3 ms, where the hop
 to the thread and back costs more than it gains, and 1.1 ms, where the loop can read many requests meanwhile."""
+
+INLINE_SECONDS_ON_ONE_CPU = 0.003
+"""The same where nothing can run beside the loop anyway: up to this long, requests do not mind waiting."""
 
 Note = Callable[[int, float], None]
 
@@ -83,6 +87,9 @@ class Batcher:
         self._queue = Queue(self._cap)
         self._pace = Pace()
         self._pages: dict[str, Tensor] = {}
+        self._inline_seconds = INLINE_SECONDS if threads.available() > 1 else INLINE_SECONDS_ON_ONE_CPU
+        # In the thread a run waits for Python's lock at its end, which must not make it look long for ever after.
+        self._clock = time.thread_time if session.provider == "cpu" else time.perf_counter
         self._is_busy = False
         self._left_behind: tuple[int, float] | None = None
 
@@ -125,7 +132,7 @@ class Batcher:
             return
         self._keep_time(rows)
         size = rows * width
-        if self._pace.expected(size) <= INLINE_SECONDS:
+        if self._pace.expected(size) <= self._inline_seconds:
             self._deliver(self._run(pieces, size))
         else:
             self._worker.start(functools.partial(self._run, pieces, size), self._deliver)
@@ -150,14 +157,14 @@ class Batcher:
     # What may be in the worker's thread, one run at a time
 
     def _run(self, pieces: Sequence[Piece], size: int) -> list[tuple[Ticket, Share | Exception]]:
-        began = time.perf_counter()
+        began = self._clock()
         try:
             results = self._results(pieces)
         except Exception as error:  # noqa: BLE001  # onnxruntime has a class for each status; whoever is guilty gets it
             if len(pieces) == 1:
                 return [(pieces[0].ticket, error)]
             return [share for piece in pieces for share in self._run([piece], size)]
-        self._pace.note(size, time.perf_counter() - began)
+        self._pace.note(size, self._clock() - began)
         return _shares(results, pieces)
 
     def _results(self, pieces: Sequence[Piece]) -> Results:

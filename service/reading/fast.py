@@ -117,17 +117,17 @@ def _told(body: bytes, schema: ImageInput, limits: v1.Limits) -> Problem | None:
             return None
         if len(instances) > limits.max_batch_rows:
             return v1.too_many_rows(len(instances), limits.max_batch_rows)
-        return _guilty(instances, schema)
+        return _guilty(instances, schema, is_regular=_has_brackets(body, len(instances) + 1))
     except _ERRORS:
         return None
 
 
-def _guilty(instances: Any, schema: ImageInput) -> Problem | None:
-    """The first row that the schema refuses."""
+def _guilty(instances: Any, schema: ImageInput, *, is_regular: bool) -> Problem | None:
+    """The first row that the schema refuses; `is_regular` says that there are as many arrays as flat rows have."""
     size = schema.size
     for number, row in enumerate(instances):
         if isinstance(row, simdjson.Array):
-            if len(row) == size and _is_flat(row, size):
+            if len(row) == size and _is_flat(row, size) and (is_regular or not _holds_arrays(row)):
                 continue
             row = row.as_list()  # noqa: PLW2901  # the same row in Python objects
         try:
@@ -138,12 +138,16 @@ def _guilty(instances: Any, schema: ImageInput) -> Problem | None:
 
 
 def _is_flat(row: simdjson.Array, size: int) -> bool:
-    """Whether a row is numbers, all of them small; an array among them may hide, but only from a count of brackets."""
+    """Whether a row is numbers, all of them small, but for arrays of numbers that may hide among them."""
     try:
         values = np.frombuffer(row.as_buffer(of_type="d"))
     except _ERRORS:
         return False
-    return values.size == size and _is_small(values) and not any(isinstance(one, simdjson.Array) for one in row)
+    return values.size == size and _is_small(values)
+
+
+def _holds_arrays(row: Any) -> bool:
+    return any(isinstance(one, simdjson.Array) for one in row)
 
 
 def _options(document: Any) -> Options | None:

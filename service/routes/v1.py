@@ -38,6 +38,10 @@ _STATES = {
 }
 
 
+Question = tuple[Tensors, answer.Options]
+"""What one request asks: its rows as the graph takes them, and what to answer of each."""
+
+
 class Predictor:
     """A predict request in, the bytes of its answer out."""
 
@@ -56,7 +60,7 @@ class Predictor:
         session = find()
         bodies_read.check_json_headers(exchange.headers)
         body = await self._inference.body(exchange)
-        tensors, options = self._fast_read(session, body) or await self._read(session, body)
+        tensors, options = self._read_usual(session, body) or await self._read(session, body)
         del body
         if options is not answer.DEFAULT:
             self._inference.words(session).check(options)
@@ -65,14 +69,14 @@ class Predictor:
         share = await waiting
         return answer.encode(share, options, exchange.request_id)
 
-    def _fast_read(self, session: Session, body: bytes) -> tuple[Tensors, answer.Options] | None:
+    def _read_usual(self, session: Session, body: bytes) -> Question | None:
+        """What the fast reader makes of a body here: it holds Python's lock, so long ones are for the thread."""
         schema = session.manifest.inputs
-        if len(schema) != 1 or schema[0].kind != "image":
+        if len(schema) != 1 or schema[0].kind != "image" or len(body) > fast.KEPT_BYTES:
             return None
-        rows = self._fast.read(body, schema[0])
-        return None if rows is None else ({schema[0].name: rows.tensor}, rows.options)
+        return usual(self._fast, schema[0], body)
 
-    async def _read(self, session: Session, body: bytes) -> tuple[Tensors, answer.Options]:
+    async def _read(self, session: Session, body: bytes) -> Question:
         work = functools.partial(read, session, body, self._inference.limits)
         return await self._inference.read(work, body_bytes=len(body))
 
@@ -87,19 +91,34 @@ class Predictor:
         return found
 
 
-def read(session: Session, body: bytes, limits: v1.Limits) -> tuple[Tensors, answer.Options]:
-    """Body → tensors and options, exactly.
+def read(session: Session, body: bytes, limits: v1.Limits) -> Question:
+    """Body → tensors and options, exactly; of long bodies first what can be told quickly.
 
     Raises:
         Problem: whatever is wrong with the body.
     """
-    schema = session.manifest.inputs[0]
-    if len(session.manifest.inputs) == 1 and schema.kind == "image" and len(body) > INLINE_BYTES:
+    schema = session.manifest.inputs
+    if len(schema) == 1 and schema[0].kind == "image" and len(body) > INLINE_BYTES:
+        found = _read_long(schema[0], body, limits)
+        if found is not None:
+            return found
+    question = v1.read(body, limits)
+    return inputs.tensors(schema, question.instances), question.options
+
+
+def _read_long(schema: inputs.ImageInput, body: bytes, limits: v1.Limits) -> Question | None:
+    found = usual(fast.Reader(limits), schema, body) if len(body) > fast.KEPT_BYTES else None
+    if found is None:
         problem = fast.refusal(body, schema, limits)
         if problem is not None:
             raise problem
-    question = v1.read(body, limits)
-    return inputs.tensors(session.manifest.inputs, question.instances), question.options
+    return found
+
+
+def usual(reader: fast.Reader, schema: inputs.ImageInput, body: bytes) -> Question | None:
+    """What the fast reader makes of a body."""
+    rows = reader.read(body, schema)
+    return None if rows is None else ({schema.name: rows.tensor}, rows.options)
 
 
 def router(catalog: Catalog, predictor: Predictor) -> APIRouter:

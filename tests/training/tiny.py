@@ -20,7 +20,7 @@ from training.data.dataset import Dataset
 
 Array = npt.NDArray[Any]
 ROWS, TEST_ROWS = 600, 200
-PATIENCE_SECONDS = 120
+PATIENCE_SECONDS = 240
 CLIPMAX = (sys.executable, "-m", "clipmax.cli")
 
 RUN = """

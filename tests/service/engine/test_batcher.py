@@ -45,6 +45,7 @@ class Watched(Session):
 
     sizes: list[int]
     threads: list[int]
+    begun: threading.Event
     wait: threading.Event | None
     poison: float | None
 
@@ -52,6 +53,7 @@ class Watched(Session):
         (tensor,) = tensors.values()
         self.sizes.append(len(tensor))
         self.threads.append(threading.get_ident())
+        self.begun.set()
         if self.wait is not None:
             self.wait.wait(30)
         if self.poison is not None and (tensor == self.poison).any():
@@ -63,7 +65,8 @@ class Watched(Session):
 def session(models: Path) -> Watched:
     folder = models / "tiny" / "1"
     loaded = Watched.__new__(Watched)
-    loaded.sizes, loaded.threads, loaded.wait, loaded.poison = [], [], None, None
+    loaded.sizes, loaded.threads, loaded.begun = [], [], threading.Event()
+    loaded.wait, loaded.poison = None, None
     original = Session.load(folder, manifests.load(folder), Execution())
     loaded.__dict__.update(vars(original))
     return loaded
@@ -82,6 +85,12 @@ def run(session: Session, scenario: Callable[[Batcher], Coroutine[Any, Any, Any]
             worker.close()
 
     return asyncio.run(main())
+
+
+def never_inline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have every run made in the thread."""
+    for name in ("INLINE_SECONDS", "INLINE_SECONDS_ON_ONE_CPU"):
+        monkeypatch.setattr(batchers, name, -1.0)
 
 
 def check(share: Share, session: Session, tensors: dict[str, Tensor]) -> None:
@@ -124,14 +133,13 @@ def test_a_long_request_takes_several_runs_and_small_ones_go_in_between(session:
 
 def test_a_long_run_leaves_the_event_loop(session: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """What arrives meanwhile is the next run; who left or gave up meanwhile is in none."""
-    monkeypatch.setattr(batchers, "INLINE_SECONDS", -1.0)
+    never_inline(monkeypatch)
     session.wait = threading.Event()
     gone = Caller()
 
     async def scenario(batcher: Batcher) -> None:
         first = batcher.submit(image(1), Caller())
-        while not session.sizes:
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(session.begun.wait, 30)
         late = [batcher.submit(image(2), Caller()) for _ in range(3)]
         left, cancelled = batcher.submit(image(4), gone), batcher.submit(image(8), Caller())
         gone.gone = True
@@ -149,13 +157,12 @@ def test_a_long_run_leaves_the_event_loop(session: Watched, monkeypatch: pytest.
 
 def test_a_deadline_ends_the_waiting(session: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
     """On time, also while a run goes on, and the rows that nobody wants are not run."""
-    monkeypatch.setattr(batchers, "INLINE_SECONDS", -1.0)
+    never_inline(monkeypatch)
     session.wait = threading.Event()
 
     async def scenario(batcher: Batcher) -> None:
         first = batcher.submit(image(1), Caller())
-        while not session.sizes:
-            await asyncio.sleep(0.001)
+        await asyncio.to_thread(session.begun.wait, 30)
         with pytest.raises(Problem, match="DEADLINE"):
             await batcher.submit(image(2), Caller(seconds=0.01))
         assert session.wait is not None
