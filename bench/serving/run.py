@@ -3,8 +3,8 @@
     python bench/serving/run.py [--models models] [--visits 7] [--write]
 
 Each server has one core and one onnxruntime thread, wrk has the other core. Visits take turns (reference, ours, ours,
-reference, …), each ratio is of two neighbouring visits, and what is reported is the median with the middle half. A visit
-counts only if the server's core was busy: a load generator that starves would flatter the slower server. Where
+reference, …), each ratio is of two neighbouring visits, and what is reported is the median with the middle half. A
+visit counts only if the server's core was busy: a load generator that starves would flatter the slower server. Where
 permitted, everything runs in the real-time class, so that other programs on the machine matter less.
 """
 
@@ -98,7 +98,7 @@ class Server:
 def works() -> tuple[Work, ...]:
     """Everything that is measured. The rows are digits as sparse as MNIST's, the same for all."""
     generator = np.random.default_rng(0)
-    pixels = generator.integers(1, 256, size=(32, 784)) * (generator.random((32, 784)) < 0.19)  # noqa: PLR2004
+    pixels = generator.integers(1, 256, size=(32, 784)) * (generator.random((32, 784)) < 0.19)
 
     def rows(count: int) -> bytes:
         return json.dumps({"instances": pixels[:count].tolist()}, separators=(",", ":")).encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -106,9 +107,19 @@ def test_weights_and_biases_works_offline(
         warnings.simplefilter("ignore")  # of its own dependencies
         follow(WeightsAndBiases("clipmax"), trained, outcome)
     (record,) = tmp_path.glob("wandb/offline-run-*/run-*.wandb")
-    content = record.read_bytes()
+    content = _settled(record)
     assert b"diagnostics" in content
     assert b"test/accuracy" in content
+
+
+def _settled(record: Path) -> bytes:
+    """A file's bytes once it has stopped growing past its header: its writer is another process."""
+    for _ in range(100):
+        content = record.read_bytes()
+        if b"test/accuracy" in content:
+            break
+        time.sleep(0.1)
+    return content
 
 
 def test_mlflow_keeps_figures_and_report(
