@@ -36,9 +36,9 @@ class Command:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point of the console script."""
-    parsed = _parser().parse_args(arguments)
-    command: Command = parsed.command
     try:
+        parsed = _parser().parse_args(arguments)
+        command: Command = parsed.command
         code = command.run(parsed)
         sys.stdout.flush()
         return code  # noqa: TRY300  # one `try` for the command and for what it printed

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 
 def _configure(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("run", type=Path, metavar="RUN.toml", help="the configuration of the run")
+    parser.add_argument("run", type=Path, nargs="?", metavar="RUN.toml", help="the configuration of the run")
+    parser.add_argument("--init", type=Path, metavar="DATA", help="write a RUN.toml for this table or image folder")
+    parser.add_argument("--label", metavar="COLUMN", help="with --init: the column of a table to predict")
+    parser.add_argument("--name", help="with --init: the model's name; by default from that of the data")
+    parser.add_argument("--output", type=Path, metavar="RUN.toml", help="with --init: by default <name>.toml")
+    parser.add_argument("--find-rate", action="store_true", help="try learning rates, suggest one, and train nothing")
+    parser.set_defaults(wrong_usage=parser.error)
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -34,8 +40,41 @@ def _configure(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(arguments: argparse.Namespace) -> int:
+    _check_usage(arguments)
     if not _has_torch():
         return FAILED
+    if arguments.init is not None:
+        return _initialize(arguments)
+    return _find_rate(arguments) if arguments.find_rate else _train(arguments)
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
+    """What argparse cannot say itself: one of RUN.toml and --init, and what goes with which. Ends with exit code 2."""
+    if (arguments.run is None) == (arguments.init is None):
+        arguments.wrong_usage("one of RUN.toml and --init is needed")
+    if arguments.init is None and (arguments.label or arguments.name or arguments.output):
+        arguments.wrong_usage("--label, --name and --output go with --init")
+    if arguments.init is not None and (arguments.find_rate or arguments.resume or arguments.overrides):
+        arguments.wrong_usage("--init trains nothing: no --set, --resume or --find-rate")
+
+
+def _initialize(arguments: argparse.Namespace) -> int:
+    from training import initial
+
+    path = initial.write(arguments.init, label=arguments.label, name=arguments.name, output=arguments.output)
+    _say(f"wrote {path}; train with: {shlex.join(['clipmax', 'train', str(path)])}")
+    return DONE
+
+
+def _find_rate(arguments: argparse.Namespace) -> int:
+    from training import config, rate_range
+
+    for line in rate_range.lines(rate_range.find(config.read(arguments.run, arguments.overrides))):
+        _say(line)
+    return DONE
+
+
+def _train(arguments: argparse.Namespace) -> int:
     from training import config, run
 
     configuration = config.read(arguments.run, arguments.overrides)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import difflib
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -126,6 +126,12 @@ class Augmentation(_Section):
 
     shear_degrees: float = Field(default=0.0, ge=0.0, lt=90.0)
     """Uniform in ± this angle."""
+
+    elastic: Share = 0.0
+    """Elastic bending: the standard deviation of each pixel's displacement, as a share of the width. 0.05 is strong."""
+
+    elastic_smoothing: float = Field(default=0.14, gt=0.0, le=1.0)
+    """Of `elastic`: over what share of the width neighbouring pixels move together."""
 
 
 class Images(_Section):
@@ -322,6 +328,15 @@ def read(path: Path, overrides: Sequence[str] = ()) -> Run:
     document = _parse(path)
     for override in overrides:
         _apply(document, override)
+    return check(path, document)
+
+
+def check(path: Path, document: Mapping[str, Any]) -> Run:
+    """The run of a parsed document; `path` is for messages, and its folder for the relative paths of the data.
+
+    Raises:
+        Refusal: an unknown key, a bad value.
+    """
     try:
         # By way of JSON, because only there strict typing still takes a list for a tuple and a string for a path;
         # lax typing would take "3" or true for a number.

@@ -173,16 +173,12 @@ def _train_epoch(
     Its randomness depends on seed and epoch alone, so a resumed run repeats it.
     """
     torch.manual_seed(derive_seed(run.seed, epoch, 0))
-    generator = torch.Generator().manual_seed(derive_seed(run.seed, epoch, 1))
     progress.model.train()
     figures = []
-    batches = _batches(len(dataset.train), run.fit.batch_size, steps, run.model.members, generator)
-    for index, rows in enumerate(batches):
+    for index, (batch, labels) in enumerate(batches(run, dataset, epoch=epoch)):
         step = epoch * steps + index
         rate = learning_rate(run, step / (steps * run.fit.epochs))
         optimizers.set_learning_rate(progress.optimizer, rate)
-        batch = _batch(dataset, rows, run.images.augmentation, generator)
-        labels = torch.from_numpy(dataset.train.labels[rows])
         try:
             figures.append(train_step(progress, run, batch, labels, step=step))
             if run.fit.average:
@@ -199,7 +195,16 @@ def learning_rate(run: config.Run, progress: float) -> float:
     return run.optimizer.learning_rate * optimizers.SCHEDULES[run.schedule.name](progress, run.schedule.warmup)
 
 
-def _batches(rows: int, size: int, steps: int, members: int, generator: torch.Generator) -> Iterator[Indices]:
+def batches(run: config.Run, dataset: Dataset, *, epoch: int) -> Iterator[tuple[list[Tensor], Tensor]]:
+    """Inputs and labels int64 of each step of an epoch, images changed at random; seed and epoch decide all of it."""
+    generator = torch.Generator().manual_seed(derive_seed(run.seed, epoch, 1))
+    steps = steps_per_epoch(run, dataset)
+    for rows in _orders(len(dataset.train), run.fit.batch_size, steps, run.model.members, generator):
+        batch = _batch(dataset, rows, run.images.augmentation, generator)
+        yield batch, torch.from_numpy(dataset.train.labels[rows])
+
+
+def _orders(rows: int, size: int, steps: int, members: int, generator: torch.Generator) -> Iterator[Indices]:
     """Row numbers [members · size] of each step, every member's own part in its own order."""
     orders = [torch.randperm(rows, generator=generator).numpy() for _ in range(members)]
     for step in range(steps):

@@ -40,6 +40,8 @@ def adamw(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> opt
 
 def _groups(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> list[dict[str, Any]]:
     """Matrices with weight decay, biases without: pulling an offset towards zero helps nothing."""
+    if not settings.weight_decay:  # one group is one call of the fused kernel
+        return [{"params": list(parameters), "weight_decay": 0.0}]
     groups: dict[bool, list[Tensor]] = {True: [], False: []}
     for parameter in parameters:
         groups[parameter.dim() > 1].append(parameter)

@@ -6,7 +6,6 @@ import fcntl
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +13,6 @@ import torch
 from tqdm import tqdm
 
 from clipmax import manifest
-from clipmax.manifest import Metrics
 from clipmax.refusal import Refusal
 from training import calibration, checkpoint, clipping, defaults, export, loop, losses, optimizers, runtime, tracking
 from training.config import Run
@@ -24,19 +22,10 @@ from training.features import encoders
 from training.loop import Progress
 from training.mixture import Mixture, fit_share
 from training.model import Calibrated, Classifier, perceptron
+from training.outcome import Outcome
 from training.tracking import NOBODY, Tracker
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """Where the artifact is and what it reached."""
-
-    folder: Path
-    metrics: Metrics
-    temperature: float
-    best_epoch: int
 
 
 def train(run: Run, *, resume: bool = False, say: Say = tqdm.write, tracker: Tracker = NOBODY) -> Outcome:

@@ -20,7 +20,7 @@ from training.config import Run
 
 if TYPE_CHECKING:
     from training.loop import EpochFigures
-    from training.run import Outcome
+    from training.outcome import Outcome
 
 
 class Tracker(Protocol):

@@ -67,7 +67,8 @@ def _table(results: Sequence[Result], threads: int) -> str:
         "",
         (
             f"Test split, 10,000 rows; ECE over {results[0].metrics.ece_bins} bins of equal width. Processor "
-            f"time on {threads} {'thread' if threads == 1 else 'threads'}, from reading the files to the published artifact."
+            f"time on {threads} {'thread' if threads == 1 else 'threads'}, "
+            "from reading the files to the published artifact."
         ),
     ]
     return "\n".join(lines)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import json
 import os
 import platform
@@ -36,6 +37,9 @@ HERE = Path(__file__).parent
 DOCUMENT = HERE.parents[1] / "docs" / "serving.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 BUSY = 0.95
+"""Share of its core that a server must have used; of what Linux leaves to the real-time class, where that is used."""
+
+_RUNTIME, _PERIOD = (Path(f"/proc/sys/kernel/sched_rt_{name}_us") for name in ("runtime", "period"))
 SERVER_CORE, CLIENT_CORE = 0, 1
 PATIENCE_SECONDS = 60.0
 _TICKS = os.sysconf("SC_CLK_TCK")
@@ -44,6 +48,16 @@ wrk.method = "POST"
 wrk.body = io.open("{body}", "rb"):read("*a")
 {headers}
 """
+_COLUMNS = (
+    "work",
+    "reference, requests/s",
+    "ours, requests/s",
+    "ratio (middle half)",
+    "CPU an answer, reference / ours (ratio)",
+    "busy",
+    "must",
+    "aim",
+)
 _JSON = {"Content-Type": "application/json"}
 
 
@@ -161,7 +175,7 @@ def visit(server: Server, url: str, work: Work, script: Path, seconds: int) -> V
     assert "Non-2xx" not in done.stdout, done.stdout
     requests = int(re.search(r"(\d+) requests in", done.stdout)[1])  # type: ignore[index]
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])  # type: ignore[index]
-    return Visit(rate, cpu / requests, cpu * rate / requests)
+    return Visit(rate, cpu / requests, cpu * rate / requests / _available())
 
 
 @contextlib.contextmanager
@@ -207,6 +221,15 @@ def _await(process: subprocess.Popen[bytes], url: str, body: bytes | None) -> No
     raise AssertionError("the server ended before it answered")
 
 
+def _available() -> float:
+    """The share of a core that a process in our class may use."""
+    if "chrt" not in _pinned(SERVER_CORE):
+        return 1.0
+    runtime, period = int(_RUNTIME.read_text()), int(_PERIOD.read_text())
+    return 1.0 if runtime < 0 else runtime / period
+
+
+@functools.cache
 def _pinned(core: int) -> list[str]:
     """One core, and the real-time class where that is permitted."""
     real_time = ["chrt", "-f", "1"]
@@ -243,7 +266,7 @@ def start_up(arguments: argparse.Namespace, times: int = 5) -> tuple[list[float]
 def report(measured: Sequence[tuple[Work, list[tuple[Visit, Visit]]]], started: tuple[list[float], int]) -> str:
     """The figures as Markdown."""
     lines = [
-        "| work | reference, requests/s | ours, requests/s | ratio (middle half) | CPU an answer, reference / ours (ratio) | busy | must | aim |",
+        f"| {' | '.join(_COLUMNS)} |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
         *(_row(work, pairs) for work, pairs in measured),
         "",
@@ -265,13 +288,17 @@ def _row(work: Work, pairs: Sequence[tuple[Visit, Visit]]) -> str:
         f"{median(one.rate for one in theirs):,.0f}",
         f"{median(one.rate for one in ours):,.0f}",
         _spread([one.rate / other.rate for other, one in used], 2),
-        f"{median(one.cpu for one in theirs) * 1e6:,.0f} / {median(one.cpu for one in ours) * 1e6:,.0f} µs"
-        f" ({median(other.cpu / one.cpu for other, one in used):.2f})",
+        _cpu(theirs, ours, median(other.cpu / one.cpu for other, one in used)),
         f"{busy:.0%}, {len(fair)} of {len(pairs)} visits",
         f"{work.must:.2f}",
         f"{work.aim:.2f}",
     ]
     return f"| {' | '.join(cells)} |"
+
+
+def _cpu(theirs: Sequence[Visit], ours: Sequence[Visit], ratio: float) -> str:
+    first, second = (statistics.median(one.cpu for one in visits) * 1e6 for visits in (theirs, ours))
+    return f"{first:,.0f} / {second:,.0f} µs ({ratio:.2f})"
 
 
 def _spread(values: Sequence[float], digits: int) -> str:

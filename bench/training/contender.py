@@ -9,8 +9,8 @@ import sys
 import time
 from collections.abc import Callable
 
-Epoch = Callable[[], float]
-"""Trains one epoch and returns its mean loss, all work done when it returns."""
+Epoch = Callable[[], dict[str, float]]
+"""Trains one epoch, all work done when it returns, and returns its mean `loss`; other figures take precedence."""
 
 
 def limit_cores(cores: int) -> None:
@@ -24,13 +24,13 @@ def obey(epoch: Epoch) -> None:
     _report(ready=True)
     for _ in sys.stdin:
         started, used = time.perf_counter(), time.process_time()
-        loss = epoch()
-        _report(
-            seconds=time.perf_counter() - started,
-            processor_seconds=time.process_time() - used,
-            loss=loss,
-            peak_mib=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        )
+        figures = epoch()
+        measured = {
+            "seconds": time.perf_counter() - started,
+            "processor_seconds": time.process_time() - used,
+            "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+        }
+        _report(**{**measured, **figures})
 
 
 def _report(**figures: float) -> None:

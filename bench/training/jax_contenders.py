@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 import contender
@@ -33,9 +34,9 @@ def keras() -> contender.Epoch:
     )
     rows = digits.STEPS * digits.BATCH
 
-    def epoch() -> float:
+    def epoch() -> dict[str, float]:
         history = model.fit(features[:rows], labels[:rows], batch_size=digits.BATCH, epochs=1, verbose=0)
-        return float(history.history["loss"][0])
+        return {"loss": float(history.history["loss"][0])}
 
     return epoch
 
@@ -78,14 +79,14 @@ def scan() -> contender.Epoch:
         order = jax.random.permutation(key, digits.ROWS)[: digits.STEPS * digits.BATCH]
         return jax.lax.scan(step, state, order.reshape(digits.STEPS, digits.BATCH))
 
-    weights = [_uniform(number, *shape) for number, shape in enumerate(zip(digits.WIDTHS, digits.WIDTHS[1:]))]  # noqa: B905, RUF007
+    weights = [_uniform(number, *shape) for number, shape in enumerate(pairwise(digits.WIDTHS))]
     zeros = jax.tree.map(jnp.zeros_like, weights)
     state, epochs = (weights, zeros, zeros, jnp.zeros(())), iter(range(10_000))
 
-    def epoch() -> float:
+    def epoch() -> dict[str, float]:
         nonlocal state
         state, (loss, *_) = whole(state, jax.random.key(next(epochs)))
-        return float(jax.block_until_ready(loss).mean())
+        return {"loss": float(jax.block_until_ready(loss).mean())}
 
     return epoch
 

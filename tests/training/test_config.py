@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from clipmax.refusal import Refusal
 from tests.training import tiny
@@ -141,3 +145,31 @@ def test_the_shipped_runs_can_be_read(name: str) -> None:
     assert {path.name for path in files} == set(run.data.sha256)
     assert all(path.is_file() for path in files)
     assert run.fit.epochs == 10
+
+
+def _fields(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
+    """Dotted name and field of a section, and of the sections inside it; `data`, which has four forms, left out."""
+    for name, field in section.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from _fields(field.annotation, f"{prefix}{name}.")
+        elif (prefix, name) != ("", "data"):
+            yield f"{prefix}{name}", field
+
+
+def test_every_field_is_documented_with_its_default_and_no_other() -> None:
+    """In docs/training.md, a row each; those of `[data]` once for each kind of source that has them."""
+    document = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    sources: list[type[BaseModel]] = [config.IdxSource, config.NpzSource, config.TableSource, config.FolderSource]
+    own = {name for source in sources for name, _ in _fields(source, "data.")}
+    known = {name for name, _ in _fields(config.Run, "")} | own
+    section = document.split("## All fields")[1]
+    assert set(re.findall(r"^\| `([\w.]+)`", section, re.MULTILINE)) == known
+    for name, field in [*_fields(config.Run, ""), *(each for source in sources for each in _fields(source, "data."))]:
+        assert f"| `{name}` | {_default(field)} | " in section
+
+
+def _default(field: FieldInfo) -> str:
+    if field.is_required():
+        return "required"
+    value = field.get_default(call_default_factory=True)
+    return "none" if value is None else f"`{json.dumps(value, default=str, ensure_ascii=False)}`"

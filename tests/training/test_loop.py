@@ -203,7 +203,7 @@ def test_an_epoch_takes_every_row_at_most_once_in_a_new_order(tmp_path: Path) ->
     settings, dataset = tiny.dataset(tmp_path)
     steps = loop.steps_per_epoch(settings, dataset)
     generator = torch.Generator().manual_seed(0)
-    orders = [np.concatenate(list(loop._batches(480, 32, steps, 1, generator))) for _ in range(2)]
+    orders = [np.concatenate(list(loop._orders(480, 32, steps, 1, generator))) for _ in range(2)]
     for order in orders:
         assert len(np.unique(order)) == len(order) == steps * 32
     assert not np.array_equal(orders[0], orders[1])

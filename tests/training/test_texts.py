@@ -24,7 +24,7 @@ from training.features import encoders
 from training.features.text.encoder import TextEncoder
 from training.loop import Progress
 from training.model import Calibrated
-from training.run import Outcome
+from training.outcome import Outcome
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 FLOORS = {"banking77": 0.75, "csl_category": 0.45}

@@ -15,7 +15,7 @@ from training import tracking
 from training.config import Run
 from training.data.dataset import Dataset
 from training.loop import EpochFigures, Progress
-from training.run import Outcome
+from training.outcome import Outcome
 from training.tracking import MlFlow, TensorBoard, Together, WeightsAndBiases
 
 

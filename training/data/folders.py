@@ -40,6 +40,11 @@ def read(source: FolderSource) -> Dataset:
     return Dataset(inputs=inputs, labels=words, train=train, validation=validation, test=test, files=files)
 
 
+def image_files(folder: Path) -> list[Path]:
+    """All images of all classes. Raises Refusal where there are fewer than two classes, or a class without images."""
+    return [path for path, _ in _files(folder, _classes(folder))]
+
+
 def _classes(folder: Path) -> tuple[str, ...]:
     """The names of the subfolders, in order."""
     try:

@@ -67,6 +67,11 @@ def numbers(values: pl.Series, rows: Indices, *, where: Path) -> npt.NDArray[np.
     return result
 
 
+def are_numbers(values: pl.Series) -> pl.Series:
+    """For each string, whether it is a finite number."""
+    return _parsed(values).is_not_null()
+
+
 def words(values: pl.Series) -> list[str | None]:
     """One string or None a row; numbers and booleans as JSON writes them."""
     if values.dtype.is_float() and (values.drop_nulls() == values.drop_nulls().floor()).all():

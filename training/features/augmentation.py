@@ -1,4 +1,4 @@
-"""Random affine changes of a batch of training images, all rows at once."""
+"""Random affine and elastic changes of a batch of training images, all rows at once."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from training.config import Augmentation
 
 
 def is_active(settings: Augmentation) -> bool:
-    return any(value > 0 for _, value in settings)
+    return any(value > 0 for name, value in settings if name != "elastic_smoothing")
 
 
 def augment(images: Tensor, settings: Augmentation, generator: Generator) -> Tensor:
-    """Rotate, shear, scale and shift each image by its own random amount (bilinear, zeros outside).
+    """Rotate, shear, scale, shift and bend each image by its own random amount (bilinear, zeros outside).
 
     Shape:
         - images: uint8 or float32 [N, height, width] or [N, height, width, 3]
@@ -30,7 +30,7 @@ def augment(images: Tensor, settings: Augmentation, generator: Generator) -> Ten
         shift_x=draws[3] * settings.shift,
         shift_y=draws[4] * settings.shift,
     )
-    return warp(images, matrices)
+    return warp(images, matrices, _bend(images, settings, generator) if settings.elastic else None)
 
 
 def affine(*, angle: Tensor, scale: Tensor, shear: Tensor, shift_x: Tensor, shift_y: Tensor) -> Tensor:
@@ -50,11 +50,64 @@ def affine(*, angle: Tensor, scale: Tensor, shear: Tensor, shift_x: Tensor, shif
     return torch.stack([first, second], dim=1)
 
 
-def warp(images: Tensor, matrices: Tensor) -> Tensor:
-    """Each image [N, height, width] or [N, height, width, 3] by its own matrix of `affine`, as float32."""
+def displacements(
+    count: int, *, height: int, width: int, deviation: float, smoothing: float, generator: Generator
+) -> Tensor:
+    """Smooth random fields of the elastic distortion of Simard, Steinkraus and Platt 2003.
+
+    White noise is smoothed by a Gaussian. There its strength depends on the Gaussian's width too; here the result has
+    the same standard deviation everywhere, at the border as in the middle, whatever the smoothing.
+
+    Args:
+        count: how many images, N.
+        height: pixels.
+        width: pixels.
+        deviation: standard deviation of a displacement in pixels.
+        smoothing: standard deviation of the Gaussian in pixels.
+        generator: decides all of it.
+
+    Shape:
+        - Output: float32 [N, height, width, 2], x then y, in pixels
+    """
+    rows, columns = _gaussians(height, smoothing), _gaussians(width, smoothing)
+    noise = torch.randn(count, 2, rows.shape[1], columns.shape[1], generator=generator)
+    return (deviation * (rows @ noise @ columns.T)).permute(0, 2, 3, 1)
+
+
+def _gaussians(size: int, deviation: float) -> Tensor:
+    """float32 [size, size + 2 · margin]: how much of each noise value goes into each pixel; each row of length 1."""
+    margin = math.ceil(3.0 * deviation)
+    distances = torch.arange(size + 2 * margin) - margin - torch.arange(size)[:, None]
+    return functional.normalize(torch.exp(-0.5 * (distances / deviation) ** 2), dim=1)
+
+
+def _bend(images: Tensor, settings: Augmentation, generator: Generator) -> Tensor:
+    """float32 [N, height, width, 2]: what elastic distortion adds to the grid, whose axes are 2 long."""
+    height, width = images.shape[1:3]
+    fields = displacements(
+        len(images),
+        height=height,
+        width=width,
+        deviation=settings.elastic * width,
+        smoothing=settings.elastic_smoothing * width,
+        generator=generator,
+    )
+    return fields * torch.tensor([2.0 / width, 2.0 / height])
+
+
+def warp(images: Tensor, matrices: Tensor, bend: Tensor | None = None) -> Tensor:
+    """Each image by its own matrix of `affine`, then bent by its own field.
+
+    Shape:
+        - images: [N, height, width] or [N, height, width, 3]
+        - matrices: float32 [N, 2, 3]
+        - bend: float32 [N, height, width, 2], where the image is 2 wide and 2 high
+        - Output: float32, the shape of the images
+    """
     gray = images.dim() == 3
     planes = images.unsqueeze(1) if gray else images.permute(0, 3, 1, 2)
     grid = _grid(matrices, height=planes.shape[2], width=planes.shape[3])
+    grid = grid if bend is None else grid + bend
     moved = functional.grid_sample(planes.to(torch.float32), grid, align_corners=False)
     return moved.squeeze(1) if gray else moved.permute(0, 2, 3, 1)
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from clipmax import inputs
 from clipmax import manifest as manifests
 from clipmax.inputs import Tensor
 from clipmax.problems import Problem
@@ -201,3 +202,24 @@ def test_a_session_that_goes_takes_its_batcher_along(models: Path) -> None:
     del session
     assert len(found._batchers) == 0
     worker.close()
+
+
+def test_texts_of_all_lengths_come_back_in_their_order(tmp_path: Path) -> None:
+    """A request longer than a run is sorted by length for its runs, and each text is answered as if it were alone."""
+    folder = artifacts.publish_text(tmp_path)
+    session = Session.load(folder, manifests.load(folder), Execution())
+    (schema,) = session.manifest.inputs
+
+    def tensors(texts: list[str]) -> dict[str, Tensor]:
+        return inputs.tensors(session.manifest.inputs, texts)
+
+    async def scenario(batcher: Batcher) -> None:
+        asked = [["abc"[: 1 + row % 3] * (1 + row * 7 % 50) for row in range(count)] for count in (1, 400, 2, 30)]
+        shares = await asyncio.gather(*(batcher.submit(tensors(texts), Caller()) for texts in asked))
+        for share, texts in zip(shares, asked, strict=True):
+            alone = [Session.run(session, tensors([text])).probabilities[0] for text in texts]
+            np.testing.assert_allclose(share.outputs.probabilities, alone, rtol=0, atol=1e-6)
+            truncated = [bool(schema.truncated(tensors([text])[schema.name])[0]) for text in texts]
+            assert share.remarks["truncated", schema.name].tolist() == truncated
+
+    run(session, scenario)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from training.config import Augmentation
-from training.features.augmentation import affine, augment, is_active, warp
+from training.features.augmentation import affine, augment, displacements, is_active, warp
 
 EVERYTHING = Augmentation(rotation_degrees=20, shift=0.1, scale=0.2, shear_degrees=10)
 
@@ -106,7 +106,7 @@ def test_amounts_of_zero_change_nothing_and_need_no_call() -> None:
     torch.testing.assert_close(unchanged, images.float(), atol=1e-2, rtol=0)
 
 
-@pytest.mark.parametrize("field", sorted(Augmentation.model_fields))
+@pytest.mark.parametrize("field", sorted({*Augmentation.model_fields} - {"elastic_smoothing"}))
 def test_any_amount_switches_it_on(field: str) -> None:
     """Each alone is enough."""
     assert is_active(Augmentation.model_validate({field: 0.5}))
@@ -122,3 +122,45 @@ def test_amounts_stay_in_their_bounds() -> None:
     rows, columns = places // 21 - 10, places % 21 - 10
     for distance in (rows, columns):
         assert set(distance.tolist()) == {-2, -1, 0, 1, 2}
+
+
+@pytest.mark.parametrize("smoothing", [1.0, 4.0])
+def test_elastic_displacements_have_the_same_strength_everywhere(smoothing: float) -> None:
+    """The deviation that was asked for, at the border as in the middle, whatever the smoothing."""
+    generator = torch.Generator().manual_seed(0)
+    fields = displacements(2000, height=12, width=20, deviation=1.5, smoothing=smoothing, generator=generator)
+    assert fields.shape == (2000, 12, 20, 2)
+    torch.testing.assert_close(fields.std(dim=0), torch.full((12, 20, 2), 1.5), atol=0.15, rtol=0)
+
+
+def test_elastic_displacements_of_neighbours_go_together() -> None:
+    """By the correlation of a smoothed noise at distance d, exp(-d²/4σ²); x and y are independent."""
+    generator = torch.Generator().manual_seed(1)
+    fields = displacements(4000, height=8, width=8, deviation=1.0, smoothing=2.0, generator=generator)
+    for distance in (1, 2, 5):
+        pair = torch.stack([fields[:, 4, 1, 0], fields[:, 4, 1 + distance, 0]])
+        assert float(torch.corrcoef(pair)[0, 1]) == pytest.approx(math.exp(-(distance**2) / 16), abs=0.06)
+    assert abs(float(torch.corrcoef(torch.stack([fields[:, 4, 4, 0], fields[:, 4, 4, 1]]))[0, 1])) < 0.06
+
+
+@pytest.mark.parametrize("shape", [(3, 10, 14), (3, 10, 14, 3)])
+def test_elastic_bending_follows_the_generator_alone(shape: tuple[int, ...]) -> None:
+    """The same seed the same picture; another seed, and another image of the batch, another."""
+    images = _images(1, *shape[1:]).expand(*shape)
+    settings = Augmentation(elastic=0.1)
+    first, again, other = (augment(images, settings, torch.Generator().manual_seed(seed)) for seed in (0, 0, 1))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert not torch.equal(first[0], first[1])
+
+
+def test_without_elastic_bending_nothing_else_changes() -> None:
+    """The draws of the other changes come first."""
+    images = _images(4, 8, 8)
+    plain, smoothed = (
+        augment(images, settings, torch.Generator().manual_seed(0))
+        for settings in (EVERYTHING, EVERYTHING.model_copy(update={"elastic_smoothing": 0.5}))
+    )
+    assert torch.equal(plain, smoothed)
+    assert not is_active(Augmentation(elastic_smoothing=0.5))
+    assert is_active(Augmentation(elastic=0.01))
