@@ -55,7 +55,7 @@ ENV PATH=/opt/clipmax/bin:$PATH \
 
 FROM runtime AS training
 COPY --from=build-training /opt/clipmax /opt/clipmax
-WORKDIR /work
+WORKDIR /srv
 COPY examples/ examples/
 RUN ln -s /models models && mkdir runs && chown 10001:10001 runs
 # The font cache of the report's plots: there is no home folder.
