@@ -16,11 +16,10 @@ RUN pip install --no-cache-dir --upgrade pip \
     && python -c "import tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; \
         open('service.txt', 'w').write('\n'.join(project['dependencies'])); \
         open('training.txt', 'w').write('\n'.join(project['optional-dependencies']['training']))"
-ENV PIP_PYTHON=/opt/clipmax/bin/python PIP_CACHE_DIR=/var/cache/pip
+ENV PIP_PYTHON=/opt/clipmax/bin/python
 
 FROM build AS build-service
-RUN --mount=type=cache,target=/var/cache/pip \
-    pip install --requirement service.txt \
+RUN pip install --no-cache-dir --requirement service.txt \
     # Tests that packages carry along; nothing imports them.
     && find /opt/clipmax/lib -type d -name tests -prune -exec rm -rf {} + \
     # The C library of onnxruntime: its Python module has the same code inside and never opens it.
@@ -29,17 +28,16 @@ COPY README.md LICENSE ./
 COPY clipmax/ clipmax/
 COPY service/ service/
 COPY training/ training/
-RUN --mount=type=cache,target=/var/cache/pip pip install --no-deps .
+RUN pip install --no-cache-dir --no-deps .
 
 FROM build AS build-training
 ARG PIP_EXTRA_INDEX_URL=
-RUN --mount=type=cache,target=/var/cache/pip \
-    pip install --requirement service.txt --requirement training.txt
+RUN pip install --no-cache-dir --requirement service.txt --requirement training.txt
 COPY README.md LICENSE ./
 COPY clipmax/ clipmax/
 COPY service/ service/
 COPY training/ training/
-RUN --mount=type=cache,target=/var/cache/pip pip install --no-deps .
+RUN pip install --no-cache-dir --no-deps .
 
 FROM python:${PYTHON_VERSION}-slim AS runtime
 RUN rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
