@@ -1,6 +1,6 @@
 """The memory of two large runs: 500,000 rows of 30 columns, and 200,000 texts of about 120 characters.
 
-    python bench/memory/run.py [rows | texts]     # about ten minutes for both; writes the table into docs/training.md
+    python bench/memory/run.py [rows | texts]     # minutes; writes the table into docs/training.md
 
 The data is generated from a fixed seed. `clipmax train` runs in a process of its own, for one epoch of large batches,
 up to the published artifact; its standard error is a terminal, as in daily use, so that the progress it shows is kept
