@@ -295,7 +295,8 @@ class Run(_Section):
 
     threads: int = Field(default=1, ge=1)
     """torch's threads. Two are a fifth faster than one for MNIST's network on two quiet cores, and many times slower
-    where other programs use these cores too, because torch's threads spin while they wait. More pay for wide networks."""
+    where other programs use these cores too, because torch's threads spin while they wait. More pay for wide
+    networks."""
 
     models: Path = Path("models")
     runs: Path = Path("runs")
