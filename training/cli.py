@@ -67,17 +67,17 @@ def _initialize(arguments: argparse.Namespace) -> int:
 
 
 def _find_rate(arguments: argparse.Namespace) -> int:
-    from training import config, rate_range
+    from training import rate_range, run_file
 
-    for line in rate_range.lines(rate_range.find(config.read(arguments.run, arguments.overrides))):
+    for line in rate_range.lines(rate_range.find(run_file.read(arguments.run, arguments.overrides))):
         _say(line)
     return DONE
 
 
 def _train(arguments: argparse.Namespace) -> int:
-    from training import config, run
+    from training import run, run_file
 
-    configuration = config.read(arguments.run, arguments.overrides)
+    configuration = run_file.read(arguments.run, arguments.overrides)
     try:
         outcome = run.train(configuration, resume=arguments.resume, say=_say, tracker=_tracker(arguments))
     except KeyboardInterrupt:
@@ -102,9 +102,9 @@ def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
 def _run_evaluate(arguments: argparse.Namespace) -> int:
     if not _has_torch():
         return FAILED
-    from training import config, evaluate
+    from training import evaluate, run_file
 
-    found = evaluate.evaluate(arguments.folder, config.read(arguments.run))
+    found = evaluate.evaluate(arguments.folder, run_file.read(arguments.run))
     print(found.model_dump_json(indent=1) if arguments.json else "\n".join(evaluate.lines(found)))
     return DONE
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 from clipmax.inputs import ImageInput
 from clipmax.refusal import Refusal, shorten
-from training import config, defaults
+from training import defaults, run_file
 from training.config import FolderSource, TableSource
 from training.data import folders, frames, kinds, sources
 from training.data.dataset import Dataset
@@ -139,7 +139,7 @@ def _is_gray(path: Path) -> bool:
 
 def _text(source: TableSource | FolderSource, remarks: list[str], name: str, path: Path) -> str:
     """The whole TOML; that it trains is known, because the data was read and split by it."""
-    run = config.check(path, {"name": name, "data": source.model_dump(mode="json", exclude_unset=True)})
+    run = run_file.check(path, {"name": name, "data": source.model_dump(mode="json", exclude_unset=True)})
     dataset = sources.read(source)
     run = defaults.fill(run, dataset)
     lines = [

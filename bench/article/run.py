@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from training import config, loop, metrics, run, runtime
+from training import config, loop, metrics, run, run_file, runtime
 from training.data import sources
 from training.data.dataset import Dataset
 from training.loop import Progress
@@ -35,7 +35,7 @@ class Epoch:
 
 
 def main() -> None:
-    settings = config.read(ROOT / "examples" / "mnist" / "article.toml", ["threads=1"])
+    settings = run_file.read(ROOT / "examples" / "mnist" / "article.toml", ["threads=1"])
     runtime.prepare(settings.threads)
     dataset = sources.read(settings.data)
     runs = [_run(settings.model_copy(update={"seed": seed}), dataset) for seed in SEEDS]

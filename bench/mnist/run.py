@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from clipmax.manifest import Metrics
-from training import config, run
+from training import run, run_file
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENT = ROOT / "docs" / "mnist.md"
@@ -49,7 +49,7 @@ def main() -> None:
 
 def _run(seed: int, overrides: Sequence[str]) -> Result:
     with tempfile.TemporaryDirectory() as folder:
-        settings = config.read(
+        settings = run_file.read(
             ROOT / "examples" / "mnist" / "recommended.toml",
             [*overrides, f"seed={seed}", f"models={folder}/models", f"runs={folder}/runs"],
         )

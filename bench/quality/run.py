@@ -23,7 +23,7 @@ from typing import Any
 import references
 from references import Score
 
-from training import config, run
+from training import config, run, run_file
 from training.data import sources
 from training.data.dataset import Dataset
 
@@ -125,7 +125,7 @@ def _plain(path: Path, folder: Path) -> Path:
 
 
 def _read(task: Task, overrides: Sequence[str]) -> config.Run:
-    return config.read(ROOT / "examples" / task.configuration, list(overrides))
+    return run_file.read(ROOT / "examples" / task.configuration, list(overrides))
 
 
 def _ours(task: Task, overrides: Sequence[str], folder: Path, seed: int) -> Score:

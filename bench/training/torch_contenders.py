@@ -94,12 +94,12 @@ def ours() -> contender.Epoch:
     """`training.loop.fit` on the article's configuration: encoder in the model, norm, largest element and share clipped
     measured in every step, a non-finite step stopped. Its seconds are those of the steps; the others validate nothing.
     """
-    from training import config, defaults, loop, run, runtime
+    from training import defaults, loop, run, run_file, runtime
     from training.data import sources
     from training.features import encoders
 
     cores = int(sys.argv[2])
-    settings = config.read(digits.FOLDER / "article.toml", [f"threads={cores}"])
+    settings = run_file.read(digits.FOLDER / "article.toml", [f"threads={cores}"])
     runtime.prepare(cores)
     dataset = sources.read(settings.data, text_length=settings.texts.max_length)
     settings = defaults.fill(settings, dataset)

@@ -7,13 +7,13 @@ from pathlib import Path
 import pytest
 
 from tests.training import rows, tiny
-from training import config, defaults
+from training import defaults, run_file
 from training.data import sources
 
 
 def test_a_value_that_is_given_is_never_replaced(tmp_path: Path) -> None:
     """Field by field, also where the section holds others."""
-    run = config.read(rows.write(tmp_path), ["optimizer.learning_rate=0.5", "fit.patience=9"])
+    run = run_file.read(rows.write(tmp_path), ["optimizer.learning_rate=0.5", "fit.patience=9"])
     filled = defaults.fill(run, sources.read(run.data))
     assert (filled.optimizer.learning_rate, filled.fit.patience) == (0.5, 9)
     assert (filled.model.hidden, filled.fit.epochs, filled.fit.batch_size) == ((16,), 4, 32)

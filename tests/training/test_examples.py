@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from clipmax import manifest as manifest_module
-from training import config, run
+from training import run, run_file
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 def test_the_census_rows_train_on_their_sample(tmp_path: Path) -> None:
     """With the defaults for rows, to well above the share of the larger class (77 %), and calibrated."""
-    settings = config.read(
+    settings = run_file.read(
         EXAMPLES / "adult" / "adult.toml", [f"models={tmp_path}/models", f"runs={tmp_path}/runs", "threads=1"]
     )
     said: list[str] = []

@@ -13,13 +13,13 @@ from PIL import Image
 
 from clipmax.refusal import Refusal
 from tests.training import rows, tables, tiny
-from training import config, defaults, initial, run
+from training import defaults, initial, run, run_file
 from training.config import FolderSource, TableSource
 from training.data import sources
 
 
 def _table(path: Path) -> TableSource:
-    source = config.read(path).data
+    source = run_file.read(path).data
     assert isinstance(source, TableSource)
     return source
 
@@ -53,7 +53,7 @@ def test_columns_get_their_kinds_and_odd_ones_are_left_out_with_the_reason(tmp_p
     assert "# 'id': not used, it counts the rows" in text
     assert "# 'when': not used, expected numbers, words or texts" in text
     assert "# 'size': a number, 0.142857 to 8.42857, 16.7% missing" in text
-    assert config.read(path).name == "odd-data"
+    assert run_file.read(path).name == "odd-data"
 
 
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
@@ -67,10 +67,10 @@ def test_every_table_format_gives_the_defaults_of_its_kinds(suffix: str, tmp_pat
         "parquet": frame.write_parquet,
     }
     writers[suffix](data)
-    written = config.read(initial.write(data, label="class", output=tmp_path / "deep.toml"))
+    written = run_file.read(initial.write(data, label="class", output=tmp_path / "deep.toml"))
     bare = tmp_path / "bare.toml"
     bare.write_text(f'name = "mine"\n[data]\nsource = "table"\ntrain = "{data.name}"\nlabel = "class"\n')
-    plain = config.read(bare)
+    plain = run_file.read(bare)
     plain = defaults.fill(plain, sources.read(plain.data))
     for section in ("model", "loss", "optimizer", "schedule", "clipping", "fit", "rows", "images", "texts"):
         assert getattr(written, section) == getattr(plain, section)
@@ -91,7 +91,7 @@ def test_a_mix_with_texts_trains_as_it_is_from_another_folder(tmp_path: Path) ->
     again = subprocess.run(command, check=False, capture_output=True, text=True)
     assert again.returncode == 1
     assert again.stderr.endswith("file: expected a new one, found one that exists\n")
-    outcome = run.train(config.read(toml, [*tiny.places(tmp_path), "fit.epochs=1"]), say=lambda _: None)
+    outcome = run.train(run_file.read(toml, [*tiny.places(tmp_path), "fit.epochs=1"]), say=lambda _: None)
     assert outcome.folder == tmp_path / "models" / "mix" / "1"
 
 
@@ -105,7 +105,7 @@ def test_a_folder_of_images_trains_as_it_is(color: str, tmp_path: Path) -> None:
         pixels = random.integers(0, 256, (6, 8) if color == "gray" else (6, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(place / f"{number}.png")
     path = initial.write(tmp_path / "shapes", label=None, output=tmp_path / "run.toml")
-    settings = config.read(path, [*tiny.places(tmp_path), "fit.epochs=1"])
+    settings = run_file.read(path, [*tiny.places(tmp_path), "fit.epochs=1"])
     assert isinstance(settings.data, FolderSource)
     assert settings.data.color == color
     assert settings.data.test == tmp_path / "shapes" / "test"

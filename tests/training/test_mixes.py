@@ -16,7 +16,7 @@ from clipmax import inputs as client_inputs
 from clipmax import manifest as manifest_module
 from clipmax.inputs import CategoryInput, ImageInput, NumberInput, TextInput
 from tests.training import rows
-from training import checkpoint, config, defaults, loop, probes, run, runtime
+from training import checkpoint, config, defaults, loop, probes, run, run_file, runtime
 from training.data import sources
 from training.data.dataset import Column, Dataset, Split
 from training.features import encoders
@@ -86,7 +86,7 @@ def artifact(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     folder = tmp_path_factory.mktemp(request.param)
     if request.param == "mixed":
         return _published(_settings(folder), _mixed()), _mixed()
-    settings = config.read(rows.write(folder), [f"models={folder}/models", f"runs={folder}/runs", "model.members=2"])
+    settings = run_file.read(rows.write(folder), [f"models={folder}/models", f"runs={folder}/runs", "model.members=2"])
     return run.train(settings, say=lambda _: None).folder, sources.read(settings.data)
 
 
@@ -175,7 +175,7 @@ def _trained(settings: config.Run, dataset: Dataset, folder: Path, *, until: int
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     """With averaged weights, members, blanking and early stopping; two runs of one seed are equal anyway."""
     runtime.prepare(1)
-    settings = config.read(rows.write(tmp_path), ["model.members=3", "fit.epochs=6"])
+    settings = run_file.read(rows.write(tmp_path), ["model.members=3", "fit.epochs=6"])
     dataset = sources.read(settings.data)
     settings = defaults.fill(settings, dataset)
     whole = _trained(settings, dataset, tmp_path / "whole")
@@ -188,7 +188,7 @@ def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
 
 def test_members_differ_and_their_answer_is_the_mean(tmp_path: Path) -> None:
     """Each saw the rows in its own order; in evaluation the logits are the logarithm of the mean probability."""
-    settings = config.read(rows.write(tmp_path), ["model.members=2"])
+    settings = run_file.read(rows.write(tmp_path), ["model.members=2"])
     dataset = sources.read(settings.data)
     progress = run.start(settings, dataset)
     loop.fit(progress, settings, dataset)
@@ -201,7 +201,7 @@ def test_members_differ_and_their_answer_is_the_mean(tmp_path: Path) -> None:
 
 def test_patience_ends_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     """So many epochs after its best one, and a resumed run does not go on either."""
-    settings = config.read(rows.write(tmp_path), ["fit.patience=2", "fit.epochs=60", "optimizer.learning_rate=0.3"])
+    settings = run_file.read(rows.write(tmp_path), ["fit.patience=2", "fit.epochs=60", "optimizer.learning_rate=0.3"])
     dataset = sources.read(settings.data)
     progress = _trained(settings, dataset, tmp_path / "runs")
     assert len(progress.epochs) == progress.best_epoch + 2 < 60

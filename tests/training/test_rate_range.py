@@ -9,7 +9,7 @@ import pytest
 
 from clipmax.refusal import Refusal
 from tests.training import rows, tiny
-from training import config, rate_range
+from training import rate_range, run_file
 from training.rate_range import Trial
 
 
@@ -34,7 +34,7 @@ def test_the_rates_rise_by_one_factor_and_the_loss_falls_before_it_rises(tmp_pat
 def test_a_batch_larger_than_the_data_is_refused(tmp_path: Path) -> None:
     """As in the run itself."""
     with pytest.raises(Refusal, match=r"fit\.batch_size: expected at most"):
-        rate_range.find(config.read(rows.write(tmp_path), ["fit.batch_size=10000"]))
+        rate_range.find(run_file.read(rows.write(tmp_path), ["fit.batch_size=10000"]))
 
 
 def test_the_command_prints_the_table_and_writes_nothing(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from clipmax import manifest
 from clipmax.inputs import Tensor, code_points
 from clipmax.manifest import MODEL_FILE
 from tests.training import tables, tiny
-from training import answers, checkpoint, config, defaults, loop, run, runtime
+from training import answers, checkpoint, defaults, loop, run, run_file, runtime
 from training.config import Run
 from training.data import sources
 from training.data.dataset import Dataset
@@ -77,7 +77,7 @@ def _read(name: str, folder: Path, *overrides: str) -> Run:
         path.write_text(MIXED, encoding="utf-8")
     else:
         path = EXAMPLES / name / f"{name}.toml"
-    return config.read(path, [*tiny.places(folder), "threads=1", *overrides])
+    return run_file.read(path, [*tiny.places(folder), "threads=1", *overrides])
 
 
 def _start(settings: Run) -> tuple[Run, Dataset, Progress]:

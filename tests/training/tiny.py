@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.datasets import load_digits
 
-from training import config
+from training import config, run_file
 from training.data import sources
 from training.data.dataset import Dataset
 
@@ -76,7 +76,7 @@ def write(folder: Path) -> Path:
 
 def read(folder: Path, *overrides: str) -> config.Run:
     """The configuration of a fresh run in `folder`, with models and checkpoints in it."""
-    return config.read(write(folder), [*places(folder), *overrides])
+    return run_file.read(write(folder), [*places(folder), *overrides])
 
 
 def dataset(folder: Path, *overrides: str) -> tuple[config.Run, Dataset]:

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from clipmax.refusal import Refusal
 from tests.training import tiny
-from training import config
+from training import config, run_file
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,7 +62,7 @@ def test_a_value_that_cannot_be_used_is_refused(
     """With the file, the key as the file spells it, what belongs there and what was there."""
     path = tiny.write(tmp_path)
     with pytest.raises(Refusal) as caught:
-        config.read(path, [override])
+        run_file.read(path, [override])
     refusal = caught.value
     assert (refusal.where, refusal.field) == (str(path), field)
     assert expected in refusal.expected
@@ -72,14 +72,14 @@ def test_a_value_that_cannot_be_used_is_refused(
 def test_a_percentile_above_100_is_refused(tmp_path: Path) -> None:
     """What a limit means depends on the rule, so the two are checked together."""
     with pytest.raises(Refusal, match=r"clipping.limit: expected a limit that autoclip can use, found 101"):
-        config.read(tiny.write(tmp_path), ["clipping.rule=autoclip", "clipping.limit=101"])
+        run_file.read(tiny.write(tmp_path), ["clipping.rule=autoclip", "clipping.limit=101"])
 
 
 @pytest.mark.parametrize("override", ["fit.epochs", "=3", "name.x=3", ""])
 def test_an_override_that_is_none_is_refused(override: str, tmp_path: Path) -> None:
     """It must be key=value, and the key must lead through sections."""
     with pytest.raises(Refusal) as caught:
-        config.read(tiny.write(tmp_path), [override])
+        run_file.read(tiny.write(tmp_path), [override])
     assert caught.value.where == "--set"
 
 
@@ -92,7 +92,7 @@ def test_a_file_that_is_no_toml_is_refused(content: bytes | None, expected: str,
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(Refusal) as caught:
-        config.read(path)
+        run_file.read(path)
     assert (caught.value.where, caught.value.field) == (str(path), "file")
     assert expected in caught.value.expected
 
@@ -104,7 +104,7 @@ def test_a_missing_key_is_refused(missing: str, tmp_path: Path) -> None:
     key = missing.rpartition(".")[2]
     path.write_text("".join(line for line in tiny.RUN.splitlines(keepends=True) if not line.startswith(f"{key} =")))
     with pytest.raises(Refusal) as caught:
-        config.read(path)
+        run_file.read(path)
     assert (caught.value.field, caught.value.found) == (missing, "nothing")
 
 
@@ -114,7 +114,7 @@ def test_data_lies_beside_the_file_and_output_in_the_working_directory(
     """So a run can be started from anywhere; absolute paths stay as they are."""
     tiny.write(tmp_path / "runs" / "here")
     monkeypatch.chdir(tmp_path)
-    run = config.read(Path("runs/here/run.toml"), ["data.test_labels=/elsewhere/labels"])
+    run = run_file.read(Path("runs/here/run.toml"), ["data.test_labels=/elsewhere/labels"])
     assert isinstance(run.data, config.IdxSource)
     assert run.data.train_images == tmp_path / "runs" / "here" / "train-images"
     assert run.data.test_labels == Path("/elsewhere/labels")
@@ -124,7 +124,7 @@ def test_data_lies_beside_the_file_and_output_in_the_working_directory(
 def test_overrides_are_toml_or_strings(tmp_path: Path) -> None:
     """The last one wins, and sections that the file does not have are made."""
     overrides = ["schedule.name=cosine", "fit.epochs=2", "fit.epochs=4", "model.hidden=[]", "loss.name='squared_error'"]
-    run = config.read(tiny.write(tmp_path), overrides)
+    run = run_file.read(tiny.write(tmp_path), overrides)
     assert (run.schedule.name, run.fit.epochs, run.model.hidden) == ("cosine", 4, ())
     assert run.loss.name == "squared_error"
 
@@ -139,7 +139,7 @@ def test_a_run_is_frozen(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["recommended", "article"])
 def test_the_shipped_runs_can_be_read(name: str) -> None:
     """And every data file that they name has its checksum."""
-    run = config.read(ROOT / "examples" / "mnist" / f"{name}.toml")
+    run = run_file.read(ROOT / "examples" / "mnist" / f"{name}.toml")
     assert isinstance(run.data, config.IdxSource)
     files = (run.data.train_images, run.data.train_labels, run.data.test_images, run.data.test_labels)
     assert {path.name for path in files} == set(run.data.sha256)
