@@ -17,7 +17,8 @@ from service.admission import Bounds
 from service.auth import KeyFile, Keys
 from service.engine.catalog import Catalog
 from service.engine.policy import Policy
-from service.engine.session import Execution, Session
+from service.engine.providers import Execution
+from service.engine.session import Session
 from service.engine.watcher import Watcher
 from service.exchange import KEY, Exchange, exchange_of
 from service.hosts import Hosts
@@ -39,7 +40,14 @@ def create_app(settings: Settings) -> Service:
     Raises:
         Refusal: the file of API keys cannot be used.
     """
-    execution = Execution(provider=settings.provider, policy=settings.provider_policy, threads=settings.threads)
+    execution = Execution(
+        provider=settings.provider,
+        policy=settings.provider_policy,
+        threads=settings.threads,
+        device=settings.provider_device,
+        memory_bytes=settings.provider_memory_bytes,
+        cache=settings.provider_cache,
+    )
     return Service(
         catalog=Catalog(
             settings.models,

@@ -32,7 +32,8 @@ def _configure_verify(parser: argparse.ArgumentParser) -> None:
 def _verify(arguments: argparse.Namespace) -> int:
     """Check versions exactly as the service would when it loads them; the first refusal ends it."""
     from clipmax import manifest
-    from service.engine.session import Execution, Session
+    from service.engine.providers import Execution
+    from service.engine.session import Session
 
     for folder in _version_folders(arguments.path):
         session = Session.load(folder, manifest.load(folder), Execution())

@@ -43,6 +43,13 @@ class Settings(BaseModel):
         default="require",
         description="`require`: no start without the provider; `prefer`: run on the CPU and say `degraded`",
     )
+    provider_device: int = Field(default=0, ge=0, description="number of the GPU")
+    provider_memory_bytes: int = Field(
+        default=0, ge=0, description="most memory of the GPU for one model's arena, in bytes; 0: any"
+    )
+    provider_cache: Path | None = Field(
+        default=None, description="writable folder where TensorRT keeps its engines; unset: built at each start"
+    )
     workers: int = Field(default=1, ge=1, le=256, description="worker processes on the one port")
     threads: int = Field(
         default_factory=lambda given: max(1, threads.available() // given.get("workers", 1)),

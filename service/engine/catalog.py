@@ -17,7 +17,8 @@ from clipmax.refusal import Refusal
 from clipmax.repository import Repository
 from service import logs
 from service.engine.policy import Policy
-from service.engine.session import Execution, Session, check_provider
+from service.engine.providers import Execution, check_available
+from service.engine.session import Session
 from service.engine.shelf import Content, Shelf, State, Version
 
 __all__ = ["Catalog", "State", "Version"]
@@ -79,7 +80,7 @@ class Catalog:
         """
         if self.is_ready:
             return
-        check_provider(self._execution)
+        check_available(self._execution)
         self._look(self._repository.names())
         self._check_servable()
 

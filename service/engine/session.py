@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -17,33 +19,15 @@ from clipmax.manifest import MODEL_FILE, Manifest
 from clipmax.problems import Problem
 from clipmax.refusal import Refusal
 from clipmax.repository import read_verified, verify_files
-from service.engine import graph
+from service import logs
+from service.engine import graph, providers
+from service.engine.providers import Execution, Provider
 
 TOLERANCE = 1e-5
 """Largest difference of a probability from its golden one, and of a row's sum from 1."""
 
-Provider = Literal["cpu", "cuda", "tensorrt"]
-Policy = Literal["require", "prefer"]
-
-_CPU = "CPUExecutionProvider"
-_NAMES: Mapping[Provider, str] = {"cpu": _CPU, "cuda": "CUDAExecutionProvider", "tensorrt": "TensorrtExecutionProvider"}
-# Where the first cannot run an operator, the next one does; onnxruntime always ends with the CPU.
-_CHAINS: Mapping[Provider, tuple[str, ...]] = {
-    "cpu": (_CPU,),
-    "cuda": (_NAMES["cuda"], _CPU),
-    "tensorrt": (_NAMES["tensorrt"], _NAMES["cuda"], _CPU),
-}
 # onnxruntime's words for the dtypes of the manifest.
 _TYPES: Mapping[str, str] = {"float32": "tensor(float)", "int32": "tensor(int32)"}
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """What a session is asked to run on."""
-
-    provider: Provider = "cpu"
-    policy: Policy = "require"
-    threads: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +44,14 @@ class Session:
     Attributes:
         manifest: the words that belong to the graph.
         provider: the execution provider that runs, which may be another than asked for under `prefer`.
-        degraded: whether it is another.
+        operators: how many ran on which provider in the warm-up; empty on the CPU, where there is no choice.
     """
 
     def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession, execution: Execution) -> None:
         self.manifest = manifest
-        self.provider = _obtained(session)
-        self.degraded = self.provider != execution.provider
+        self.provider = providers.obtained(session)
+        self.operators: Mapping[Provider, int] = {}
+        self._asked = execution.provider
         self._session = session
 
     @classmethod
@@ -80,42 +65,55 @@ class Session:
         verify_files(folder, manifest)
         content = read_verified(folder, manifest, MODEL_FILE)
         graph.check(content, where=path)
-        session = cls(manifest, _create(content, execution, path), execution)
-        if session.degraded and execution.policy == "require":
-            raise _missing_provider(execution.provider, session.provider)
-        _check_signature(session._session, manifest, path)
-        _check_golden(session, path)
+        options = _options(execution)
+        with providers.profiled(options, execution) as operators:
+            created = _create(content, options, manifest, execution, path)
+            session = cls(manifest, created, execution)
+            _check_provider(session, execution)
+            _check_signature(created, manifest, path)
+            _check_golden(session, path)
+            session.operators = operators(created)
+        _check_provider(session, execution)
         return session
+
+    @property
+    def degraded(self) -> bool:
+        """Whether what was asked for runs nothing."""
+        return self.provider != self._asked or (bool(self.operators) and self._asked not in self.operators)
 
     def run(self, tensors: Mapping[str, inputs.Tensor]) -> Outputs:
         """Input tensors by name, [N, …] each → outputs of the same N rows."""
-        logits, probabilities = self._session.run(["logits", "probabilities"], dict(tensors))
+        try:
+            logits, probabilities = self._session.run(["logits", "probabilities"], dict(tensors))
+        except Exception as error:  # onnxruntime raises a class of its own for each status, all directly Exceptions
+            if providers.is_sticky(error):
+                _leave(self, error)
+            raise
         return Outputs(logits=logits, probabilities=probabilities)
 
 
-def check_provider(execution: Execution) -> None:
-    """Refuse at once what no version could get, so that the reason is given once and not for each of them.
-
-    Raises:
-        Refusal: the provider is required and this build of onnxruntime does not have it.
-    """
-    if execution.policy == "require" and _NAMES[execution.provider] not in onnxruntime.get_available_providers():
-        raise _missing_provider(execution.provider, "cpu")
+def _leave(session: Session, error: Exception) -> NoReturn:
+    """End the process at once: its CUDA context is lost, and whoever asks it next gets a failure too."""
+    name, version = session.manifest.name, session.manifest.version
+    logs.write(logging.CRITICAL, "worker ends: the GPU is lost to it", model=name, version=version, reason=str(error))
+    os._exit(os.EX_SOFTWARE)
 
 
-def _missing_provider(asked: Provider, got: Provider) -> Refusal:
-    return Refusal("settings", "CLIPMAX_PROVIDER", expected=f"{asked} ({_NAMES[asked]})", found=f"only {_NAMES[got]}")
+def _check_provider(session: Session, execution: Execution) -> None:
+    if session.degraded and execution.policy == "require":
+        raise providers.missing(execution.provider, session.provider)
 
 
-def _create(content: bytes, execution: Execution, path: Path) -> onnxruntime.InferenceSession:
+def _create(
+    content: bytes, options: onnxruntime.SessionOptions, manifest: Manifest, execution: Execution, path: Path
+) -> onnxruntime.InferenceSession:
     """A session from bytes: no path is known to it, so nothing beside the file can be read."""
-    available = onnxruntime.get_available_providers()
-    providers = [name for name in _CHAINS[execution.provider] if name in available]
+    chain = providers.requested(execution, manifest.inputs)
     try:
         with warnings.catch_warnings():
             # A provider that is there but cannot start is a warning and a silent fallback; we compare afterwards.
             warnings.simplefilter("ignore")
-            session = onnxruntime.InferenceSession(content, _options(execution), providers=providers)
+            session = onnxruntime.InferenceSession(content, options, providers=chain)
     except Exception as error:  # onnxruntime raises a class of its own for each status, all directly Exceptions
         raise Refusal(path, "graph", expected="a model that onnxruntime loads", found=type(error).__name__) from error
     session.disable_fallback()
@@ -136,11 +134,6 @@ def _options(execution: Execution) -> onnxruntime.SessionOptions:
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = 4  # what matters of it becomes a refusal; its own lines are not JSON
     return options
-
-
-def _obtained(session: onnxruntime.InferenceSession) -> Provider:
-    first = session.get_providers()[0]
-    return next(provider for provider, name in _NAMES.items() if name == first)
 
 
 def _check_signature(session: onnxruntime.InferenceSession, manifest: Manifest, path: Path) -> None:

@@ -20,7 +20,8 @@ from clipmax.repository import Repository
 from service import logs, stamp
 from service.engine import aliases
 from service.engine.policy import Rule
-from service.engine.session import Execution, Session
+from service.engine.providers import Execution
+from service.engine.session import Session
 from service.stamp import Stamp
 
 

@@ -125,9 +125,18 @@ def check_headers(headers: bodies_read.Headers) -> None:
         raise Problem("MEDIA_TYPE", "send Content-Type: application/json in UTF-8, or application/octet-stream")
 
 
-def server_metadata() -> dict[str, Any]:
-    """Who answers here, and what beyond the protocol's core."""
-    return {"name": "clipmax", "version": installed_version("clipmax"), "extensions": list(EXTENSIONS)}
+def server_metadata(default_model: str | None, limits: Limits) -> dict[str, Any]:
+    """Who answers here, and what beyond the protocol's core; `parameters` holds what it has no place for."""
+    return {
+        "name": "clipmax",
+        "version": installed_version("clipmax"),
+        "extensions": list(EXTENSIONS),
+        "parameters": {"default_model": default_model, "limits": _limits(limits)},
+    }
+
+
+def _limits(limits: Limits) -> dict[str, int]:
+    return {"max_batch_rows": limits.max_batch_rows, "max_body_bytes": limits.max_body_bytes}
 
 
 def model_metadata(session: Session, versions: list[int], limits: Limits) -> dict[str, Any]:
@@ -149,8 +158,9 @@ def model_metadata(session: Session, versions: list[int], limits: Limits) -> dic
             "version": manifest.version,
             "labels": manifest.labels,
             "provider": session.provider,
+            "operators": dict(session.operators),
             "inputs": {one.name: _input_parameters(one) for one in manifest.inputs},
-            "limits": {"max_batch_rows": limits.max_batch_rows, "max_body_bytes": limits.max_body_bytes},
+            "limits": _limits(limits),
         },
     }
 
@@ -200,7 +210,7 @@ def _add_metadata(routes: APIRouter, catalog: Catalog, limits: Limits) -> None:
         "/v2", response_model=bodies_v2.ServerMetadata, responses=_problems(401, 405), summary="Metadata of the server"
     )
     async def server() -> dict[str, Any]:
-        return server_metadata()
+        return server_metadata(catalog.default_model, limits)
 
     metadata_route = functools.partial(routes.get, response_model=bodies_v2.ModelMetadata, responses=_ASK_ERRORS)
 

@@ -16,7 +16,8 @@ from clipmax import manifest
 from clipmax.problems import Problem
 from service import answer
 from service.answer import DEFAULT, Options, Results, Share, Words
-from service.engine.session import Execution, Outputs, Session
+from service.engine.providers import Execution
+from service.engine.session import Outputs, Session
 from tests import artifacts
 
 FOUR, MANY = 4, 100

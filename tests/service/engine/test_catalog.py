@@ -12,7 +12,7 @@ from clipmax.problems import Problem
 from clipmax.refusal import Refusal
 from service.engine.catalog import Catalog, State
 from service.engine.policy import Policy
-from service.engine.session import Execution
+from service.engine.providers import Execution
 from tests import artifacts
 from tests.service.engine import breaking
 

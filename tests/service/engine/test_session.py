@@ -15,7 +15,8 @@ from onnx import TensorProto, helper
 
 from clipmax import manifest as manifests
 from clipmax.refusal import Refusal
-from service.engine.session import Execution, Policy, Session, check_provider
+from service.engine.providers import Execution, Policy, check_available
+from service.engine.session import Session
 from tests import artifacts
 from tests.service.engine.breaking import rewrite, rewrite_model
 
@@ -47,7 +48,7 @@ def test_a_required_provider_that_is_not_there_is_refused(folder: Path, provider
     """Onnxruntime itself would run on the CPU without a word."""
     if len(onnxruntime.get_available_providers()) > 2:
         pytest.skip("this build of onnxruntime has it")
-    for attempt in (lambda: load(folder, Execution(provider=provider)), lambda: check_provider(Execution(provider))):
+    for attempt in (lambda: load(folder, Execution(provider=provider)), lambda: check_available(Execution(provider))):
         with pytest.raises(Refusal, match=f"CLIPMAX_PROVIDER: expected {provider}"):
             attempt()
 

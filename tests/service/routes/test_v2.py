@@ -50,10 +50,14 @@ def expected(
 
 
 def test_the_server_says_what_it_can(kinds_http: httpx.Client) -> None:
-    """Name, version and the extensions that are offered."""
+    """Name, version, the extensions that are offered, the default model and what one request may hold."""
     found = kinds_http.get("/v2").json()
     assert found["name"] == "clipmax"
     assert found["extensions"] == ["classification", "binary_tensor_data"]
+    assert found["parameters"] == {
+        "default_model": None,
+        "limits": {"max_batch_rows": 100, "max_body_bytes": 300_000},
+    }
 
 
 @pytest.mark.parametrize("path", ["/v2/models/tiny", "/v2/models/tiny/versions/1"])
