@@ -1,6 +1,7 @@
 # Two images: `service` (the default) answers over HTTP and holds no torch; `training` trains and publishes.
 #   docker build -t clipmax .
 #   docker build -t clipmax-training --target training .
+#   docker build -t clipmax-cuda --build-arg PROVIDER=cuda .
 # A CPU-only torch comes from PyTorch's own index: --build-arg PIP_EXTRA_INDEX_URL=<that index>.
 ARG PYTHON_VERSION=3.11
 
@@ -19,10 +20,19 @@ RUN pip install --no-cache-dir --upgrade pip \
 ENV PIP_PYTHON=/opt/clipmax/bin/python
 
 FROM build AS build-service
-RUN pip install --no-cache-dir --requirement service.txt \
-    # Tests that packages carry along; nothing imports them.
-    && find /opt/clipmax/lib -type d -name tests -prune -exec rm -rf {} + \
-    # The C library of onnxruntime: its Python module has the same code inside and never opens it.
+ARG PROVIDER=cpu
+COPY requirements.txt ./
+# Every file by its hash. The CUDA libraries come with the build of onnxruntime that needs them, for its own version.
+RUN pip install --no-cache-dir --require-hashes --requirement requirements.txt \
+    && if [ "$PROVIDER" = cuda ]; then \
+        version=$(sed -n 's/^onnxruntime==//p' constraints.txt) \
+        && pip uninstall --yes onnxruntime \
+        && pip install --no-cache-dir "onnxruntime-gpu[cuda,cudnn]==$version"; \
+    fi
+# Nothing imports what goes here: tests, sources, headers, and onnxruntime's C library (its module has the same inside).
+RUN find /opt/clipmax/lib -type d \( -name tests -o -name include -o -name __pycache__ -o -path '*/numpy/f2py' \
+        -o -regex '.*/onnxruntime/\(transformers\|quantization\|tools\|datasets\)' \) -prune -exec rm -rf {} + \
+    && find /opt/clipmax/lib -type f -regex '.*\.\(pyx\|pxd\|pyi\|c\|h\|a\)' -delete \
     && rm -f /opt/clipmax/lib/python3*/site-packages/onnxruntime/capi/libonnxruntime.so.*
 COPY README.md LICENSE ./
 COPY clipmax/ clipmax/
@@ -39,13 +49,25 @@ COPY service/ service/
 COPY training/ training/
 RUN pip install --no-cache-dir --no-deps .
 
-FROM python:${PYTHON_VERSION}-slim AS runtime
-RUN rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* /usr/local/lib/python3*/ensurepip \
-    && groupadd --gid 10001 clipmax \
-    && useradd --uid 10001 --gid clipmax --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin clipmax
+FROM python:${PYTHON_VERSION}-slim AS system
+# What only an administrator or a build would use goes; what is left becomes one layer, below.
+RUN groupadd --gid 10001 clipmax \
+    && useradd --uid 10001 --gid clipmax --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin clipmax \
+    && rm -rf /usr/local/lib/python3*/site-packages/* /usr/local/bin/pip* \
+        /usr/local/lib/python3*/ensurepip /usr/local/lib/python3*/idlelib /usr/local/lib/python3*/tkinter \
+        /usr/local/lib/python3*/turtledemo /usr/local/lib/python3*/test /usr/local/lib/python3*/lib2to3 \
+        /usr/local/lib/python3*/config-* \
+    && rm -rf /usr/share/doc /usr/share/man /usr/share/locale /usr/share/info /var/lib/apt /var/lib/dpkg /var/cache \
+        /var/log /usr/bin/apt* /usr/bin/dpkg* /usr/lib/apt /usr/lib/dpkg /etc/apt /usr/bin/perl* /usr/lib/*/perl* \
+        /usr/share/perl* /root/.cache /tmp/*
+
+FROM scratch AS runtime
+# hadolint ignore=DL3067 # the whole of it is meant: one layer, without what was removed above
+COPY --from=system / /
 # The shipped model; a volume made for this place starts with it and belongs to the user below.
 COPY --chown=10001:10001 models/ /models/
-ENV PATH=/opt/clipmax/bin:$PATH \
+ENV PATH=/opt/clipmax/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1 \
     ORT_DISABLE_TELEMETRY=1 \

@@ -11,7 +11,7 @@ INSTALL := $(PIP) install --quiet --constraint constraints.txt --build-constrain
 PACKAGES := clipmax service training tests
 
 .DEFAULT_GOAL := help
-.PHONY: help venv install run serve test check format lock docker clean
+.PHONY: help venv install run serve test check format lock sbom docker clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,8 +39,14 @@ format: $(VENV)/.development ## put the code into the one format
 	@$(BIN)/ruff check --fix-only --quiet .
 	@$(BIN)/ruff format --quiet .
 
-lock: ## remake constraints.txt from what pyproject.toml allows today
+lock: ## remake constraints.txt and requirements.txt from what pyproject.toml allows today
 	@PYTHON='$(PYTHON)' ./lock.sh
+
+sbom: $(VENV)/.development ## list what the service is made of, with licences, as CycloneDX in dist/sbom.cdx.json
+	@mkdir -p dist && rm -rf build/sbom && $(PYTHON) -m venv --without-pip build/sbom
+	@$(PIP) --python build/sbom/bin/python install --quiet --require-hashes --requirement requirements.txt
+	@$(BIN)/cyclonedx-py environment build/sbom --pyproject pyproject.toml --mc-type application \
+		--output-reproducible --output-file dist/sbom.cdx.json
 
 docker: ## build the two images: clipmax (the service) and clipmax-training
 	docker build --target service --tag clipmax .

@@ -1,5 +1,6 @@
 #!/bin/sh
-# Remake constraints.txt: install everything that pyproject.toml names into a fresh environment, write down what came.
+# Remake constraints.txt: install everything that pyproject.toml names into a fresh environment, write down what came;
+# and requirements.txt: of that what the service needs, each file by its hash.
 set -eu
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -19,3 +20,12 @@ $pip install --quiet editables hatchling
         LC_ALL=C sort -f
 } > "$scratch/constraints.txt"
 cp "$scratch/constraints.txt" constraints.txt
+"$scratch/venv/bin/python" -m venv "$scratch/tools"
+"$scratch/tools/bin/pip" --disable-pip-version-check install --quiet pip-tools
+{
+    echo '# What the service needs, each file by its hash. Used by Dockerfile. Remake with `make lock`.'
+    "$scratch/tools/bin/pip-compile" --quiet --no-header --no-annotate --generate-hashes --allow-unsafe --strip-extras \
+        --no-emit-index-url --no-emit-trusted-host --no-emit-find-links \
+        --constraint constraints.txt --output-file - pyproject.toml
+} > "$scratch/requirements.txt"
+cp "$scratch/requirements.txt" requirements.txt
