@@ -25,6 +25,9 @@ from clipmax.problems import Problem
 Tensor = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
 UNKNOWN_CODE, MISSING_CODE, FIRST_WORD_CODE = 0, 1, 2
+_WHOLE_MAX = 2.0**53
+"""From here on float64 skips whole numbers, so that their digits would say more than they hold."""
+_FLOAT64_MAX = float(np.finfo(np.float64).max)
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -49,6 +52,11 @@ class _Input(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ignored_types=(cached_property,))
 
     name: Name
+
+    @property
+    def may_be_missing(self) -> bool:
+        """Whether a row may leave it out, which is the same as null."""
+        return False
 
     def out_of_range(self, tensor: Tensor) -> Flags:
         """Rows with a value that the graph will clip: bool [N]."""
@@ -92,6 +100,10 @@ class ImageInput(_Input):
         """Values a row."""
         return math.prod(self.shape)
 
+    @cached_property
+    def _maximum_bits(self) -> int:
+        return int(np.float32(self.maximum).view(np.uint32))
+
     def tensor(self, values: Sequence[object], pointers: Sequence[str]) -> Tensor:
         """JSON values, one a row → float32 [N, *shape].
 
@@ -104,9 +116,10 @@ class ImageInput(_Input):
         return np.stack(rows).astype(np.float32).reshape(len(rows), *self.shape)
 
     def out_of_range(self, tensor: Tensor) -> Flags:
-        numbers = tensor.reshape(-1)
-        if np.minimum.reduce(numbers) >= self.minimum and np.maximum.reduce(numbers) <= self.maximum:
-            return np.zeros(len(tensor), dtype=np.bool_)  # the usual, in two quick passes
+        # Read as integers, floats from +0.0 upwards keep their order, and negative ones and NaN lie above them all.
+        bits = tensor.reshape(-1).view(np.uint32)
+        if self.minimum == 0.0 and np.maximum.reduce(bits) <= self._maximum_bits:
+            return np.zeros(len(tensor), dtype=np.bool_)  # the usual, in one quick pass
         flat = tensor.reshape(len(tensor), -1)
         return np.asarray((flat.min(axis=1) < self.minimum) | (flat.max(axis=1) > self.maximum))
 
@@ -150,11 +163,16 @@ class NumberInput(_Input):
     minimum: float = Field(description="the smallest value of the training split; the graph clips to it")
     maximum: float
     origin: float = Field(default=0.0, description="subtracted in float64 before the value becomes float32")
+    required: bool = Field(default=False, description="a missing value is refused: the graph has no answer for it")
+
+    @property
+    def may_be_missing(self) -> bool:
+        return not self.required
 
     def tensor(self, values: Sequence[object], pointers: Sequence[str]) -> Tensor:
         """JSON numbers or null → float32 [N, 1], less the origin. Raises Problem TYPE or NUMBER_RANGE."""
         numbers = [
-            np.nan if value is None else _float32(value, pointer)
+            np.nan if value is None and not self.required else _float32(value, pointer)
             for value, pointer in zip(values, pointers, strict=True)
         ]
         return self.cast(np.array(numbers, dtype=np.float64))
@@ -178,15 +196,19 @@ class CategoryInput(_Input):
     shape: tuple[Literal[1]] = (1,)
     categories: tuple[str, ...] = Field(description="the words of the training split; the first has code 2")
 
+    @property
+    def may_be_missing(self) -> bool:
+        return True
+
     @cached_property
     def codes(self) -> Mapping[str, int]:
         """Word → code."""
         return {word: code for code, word in enumerate(self.categories, start=FIRST_WORD_CODE)}
 
     def tensor(self, values: Sequence[object], pointers: Sequence[str]) -> Tensor:
-        """JSON strings or null → int32 [N, 1]. Raises Problem TYPE."""
+        """JSON strings, numbers, booleans or null → int32 [N, 1]. Raises Problem TYPE or NUMBER_RANGE."""
         words = [
-            value if value is None else _string(value, pointer) for value, pointer in zip(values, pointers, strict=True)
+            value if value is None else _word(value, pointer) for value, pointer in zip(values, pointers, strict=True)
         ]
         return category_codes(words, self.codes)
 
@@ -227,6 +249,24 @@ def category_codes(words: Sequence[str | None], codes: Mapping[str, int]) -> Ten
     return np.array(found, dtype=np.int32).reshape(-1, 1)
 
 
+def word(value: str | float) -> str:
+    """How a value of a category column is spelled as a word, in training and in service.
+
+    A string is a word already. A boolean is `true` or `false`; a whole number below 2⁵³ has no decimal point, for JSON
+    does not tell 1.0 from 1; any other number has the fewest digits that read back as it.
+
+        >>> [word(value) for value in ("1.0", True, 1, 1.0, 2.5)]
+        ['1.0', 'true', '1', '1', '2.5']
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE_MAX:
+        return str(int(value))
+    return repr(value)
+
+
 def code_points(texts: Sequence[str], max_length: int) -> Tensor:
     """Texts → int32 [N, L] of code points, zero padded, L the longest of them but at most `max_length` + 1.
 
@@ -255,6 +295,15 @@ def tensors(inputs: Sequence[Input], instances: Sequence[object], *, pointer: st
     }
 
 
+def by_name(inputs: Sequence[Input], instance: object) -> dict[str, object]:
+    """One instance, in whichever of its forms, as a value an input; None for what is missing.
+
+    Raises:
+        Problem: what `tensors` raises of the form of an instance.
+    """
+    return {schema.name: value for schema, (value, _) in zip(inputs, _values(inputs, instance, ""), strict=True)}
+
+
 def _values(inputs: Sequence[Input], instance: object, pointer: str) -> list[tuple[object, str]]:
     """One instance as (value, pointer) in the schema's order."""
     if len(inputs) == 1 and not (isinstance(instance, dict) and inputs[0].name in instance):
@@ -272,7 +321,7 @@ def _values(inputs: Sequence[Input], instance: object, pointer: str) -> list[tup
 def _named_values(inputs: Sequence[Input], instance: Mapping[str, object], pointer: str) -> list[tuple[object, str]]:
     places = [f"{pointer}/{_escaped(schema.name)}" for schema in inputs]
     for schema, place in zip(inputs, places, strict=True):
-        if schema.name not in instance and schema.kind in {"image", "text"}:
+        if schema.name not in instance and not schema.may_be_missing:
             raise Problem("FIELD_MISSING", f"the model needs the input {schema.name}", pointer=place)
     unknown = len(instance.keys() - {schema.name for schema in inputs})
     if unknown:
@@ -314,6 +363,15 @@ def _string(value: object, pointer: str) -> str:
     if not isinstance(value, str):
         raise Problem("TYPE", f"expected a string, got {_json_type(value)}", pointer=pointer)
     return value
+
+
+def _word(value: object, pointer: str) -> str:
+    if not isinstance(value, str | int | float):
+        detail = f"expected a string, a number or a boolean, got {_json_type(value)}"
+        raise Problem("TYPE", detail, pointer=pointer)
+    if not isinstance(value, str) and not -_FLOAT64_MAX <= value <= _FLOAT64_MAX:  # also refuses NaN
+        raise Problem("NUMBER_RANGE", "the number does not fit float64", pointer=pointer)
+    return word(value)
 
 
 def _json_type(value: object) -> str:

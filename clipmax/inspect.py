@@ -11,7 +11,7 @@ from typing import Any
 
 from clipmax import manifest as manifests
 from clipmax.cli import DONE, FAILED, Command
-from clipmax.manifest import MANIFEST_FILE, Manifest
+from clipmax.manifest import MANIFEST_FILE, Manifest, Metrics, Training
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository
 
@@ -48,11 +48,9 @@ def describe(manifest: Manifest) -> str:
         "outputs": ", ".join(manifest.outputs),
         "labels": _labels(manifest.labels),
         "temperature": f"{manifest.temperature:.4f}",
-        "test": _metrics(manifest),
+        "test": _metrics(manifest.metrics) if manifest.metrics else "not measured",
         **_optional(manifest),
-        "data": _members(manifest.data.rows) + f", fingerprint {manifest.data.fingerprint[:12]}…",
-        "training": _training(manifest),
-        **{f"  {name}": _cut(_value(value)) for name, value in manifest.training.configuration.items()},
+        **_origin(manifest),
         "libraries": _members(manifest.libraries),
         **{f"file {name}": f"{file.bytes:,} bytes, sha256 {file.sha256}" for name, file in manifest.files.items()},
         "golden": f"{len(manifest.golden)} examples",
@@ -72,6 +70,8 @@ def _optional(manifest: Manifest) -> dict[str, str]:
             f"below {_value(abstention.threshold)} for a risk of {abstention.risk:g} "
             f"(confidence {abstention.confidence_level:g}); accepted {abstention.coverage:.2%} of {abstention.rows:,}"
         )
+    if novelty := manifest.novelty:
+        facts["novelty"] = f"{novelty.score}, with the values of {novelty.rows:,} rows"
     return facts
 
 
@@ -117,8 +117,23 @@ def _labels(labels: tuple[str, ...]) -> str:
     return f"{len(labels)}: {shown}{f' and {more} more' if more > 0 else ''}"
 
 
-def _metrics(manifest: Manifest) -> str:
-    test = manifest.metrics
+def _origin(manifest: Manifest) -> dict[str, str]:
+    """What the version was made from: a training run, or a file of another tool."""
+    facts = {}
+    if data := manifest.data:
+        facts["data"] = _members(data.rows) + f", fingerprint {data.fingerprint[:12]}…"
+    if run := manifest.training:
+        facts["training"] = _training(run)
+        facts |= {f"  {name}": _cut(_value(value)) for name, value in run.configuration.items()}
+    if imported := manifest.imported:
+        facts["imported"] = f"{imported.file} ({imported.producer or 'of an unnamed tool'}), sha256 {imported.sha256}"
+        facts["  scores"] = f"{imported.scores}, from its output {imported.output}"
+        facts |= {f"  change {number}": change for number, change in enumerate(imported.changes, start=1)}
+        facts["  parity"] = f"within {imported.difference:.2g} of the file on {imported.probes:,} rows"
+    return facts
+
+
+def _metrics(test: Metrics) -> str:
     return (
         f"{test.rows:,} rows: accuracy {test.accuracy:.2%}, macro F1 {test.macro_f1:.4f}, "
         f"log loss {test.log_loss:.4f} (before temperature {test.log_loss_uncalibrated:.4f}), "
@@ -126,8 +141,7 @@ def _metrics(manifest: Manifest) -> str:
     )
 
 
-def _training(manifest: Manifest) -> str:
-    run = manifest.training
+def _training(run: Training) -> str:
     commit = f", git {run.git_commit[:12]}" if run.git_commit else ""
     return f"{run.epochs} epochs, weights of epoch {run.best_epoch}, seed {run.seed}{commit}"
 

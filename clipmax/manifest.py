@@ -17,9 +17,14 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, f
 
 from clipmax.abstention import Abstention
 from clipmax.conformal import Tables
+from clipmax.imported import Imported
 from clipmax.inputs import Input
+from clipmax.novelty import OUTPUT as NOVELTY
+from clipmax.novelty import Novelty
+from clipmax.origin import Origin
 from clipmax.reference import Reference
 from clipmax.refusal import Refusal
+from clipmax.search import Search
 
 FORMAT_VERSION = 1
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -98,16 +103,20 @@ class Manifest(_Part):
     created: datetime
     task: Literal["classification"] = "classification"
     inputs: tuple[Input, ...] = Field(min_length=1)
-    outputs: tuple[Literal["logits", "probabilities"], ...] = ("logits", "probabilities")
+    outputs: tuple[Literal["logits", "probabilities", "novelty"], ...] = ("logits", "probabilities")
     labels: tuple[str, ...] = Field(min_length=2)
     label_metadata: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     temperature: float = Field(gt=0.0)
-    metrics: Metrics
+    metrics: Metrics | None = None
     conformal: Tables | None = None
     abstention: Abstention | None = None
+    novelty: Novelty | None = None
     reference: Reference | None = None
-    data: Data
-    training: Training
+    origin: Origin | None = None
+    search: Search | None = None
+    data: Data | None = None
+    training: Training | None = None
+    imported: Imported | None = None
     libraries: dict[str, str]
     files: dict[str, FileRecord]
     golden: tuple[Golden, ...] = Field(min_length=1)
@@ -139,8 +148,12 @@ class Manifest(_Part):
                     f"{len(self.labels)} probabilities in golden example {index} (one a label); "
                     f"it has {len(example.probabilities)}"
                 )
+        if (self.novelty is None) != (NOVELTY not in self.outputs):
+            raise ValueError(f"the output {NOVELTY} where there are values of calibration rows, and only there")
         if MODEL_FILE not in self.files:
             raise ValueError(f"{MODEL_FILE} among files")
+        if self.imported is None and (self.metrics is None or self.data is None or self.training is None):
+            raise ValueError("metrics, data and training, or imported instead")
         return self
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from clipmax import abstention, conformal
+from clipmax import abstention, conformal, novelty
 from clipmax.inputs import Input, Tensor
 from clipmax.problems import Problem
 from service.engine.session import Outputs, Session
@@ -66,6 +66,7 @@ class Words:
         self.labels = quoted
         self.conformal = manifest.conformal
         self.abstention = manifest.abstention
+        self.novelty = manifest.novelty
         # A caller may name any coverage, so only so many thresholds are kept.
         self.threshold = lru_cache(_COVERAGES_KEPT)(self._threshold)
         self.heads = [f'{{"label":{label},"probability":' for label in quoted]
@@ -89,7 +90,7 @@ class Words:
             raise _not_offered("coverage", "this version has no calibration scores, so it can promise no coverage")
         if options.abstain and self.abstention is None:
             raise _not_offered("abstain", "this version has no threshold below which it would abstain")
-        if options.novelty:
+        if options.novelty and self.novelty is None:
             raise _not_offered("novelty", "this version has no novelty score")
 
     def _threshold(self, method: conformal.Method, coverage: float) -> float:
@@ -110,7 +111,8 @@ class Results:
         self.outputs = outputs
         self.remarks = found
         self.words = words
-        self.is_finite = _is_finite(outputs.probabilities) and _is_finite(outputs.logits)
+        arrays = (outputs.probabilities, outputs.logits, outputs.novelty)
+        self.is_finite = all(values is None or _is_finite(values) for values in arrays)
         self._default_texts: list[str] | None = None
 
     def like(self, outputs: Outputs, found: Remarks) -> Results:
@@ -143,8 +145,7 @@ class Results:
 
     def _part(self, start: int, stop: int) -> Results:
         rows = slice(start, stop)
-        outputs = Outputs(logits=self.outputs.logits[rows], probabilities=self.outputs.probabilities[rows])
-        return self.like(outputs, {name: flags[rows] for name, flags in self.remarks.items()})
+        return self.like(self.outputs.of(rows), {name: flags[rows] for name, flags in self.remarks.items()})
 
     def texts(self, options: Options) -> list[str]:
         heads = self.words.heads
@@ -160,6 +161,8 @@ class Results:
     def _rests(self, options: Options) -> Iterable[str]:
         """What follows `top` in each prediction."""
         rests: Iterable[str] = self._remark_texts()
+        if options is DEFAULT:
+            return rests
         for member, is_wanted, values in (
             ("probabilities", options.probabilities, self.outputs.probabilities),
             ("logits", options.logits, self.outputs.logits),
@@ -170,6 +173,8 @@ class Results:
             rests = _joined(rests, self._set_texts(options.coverage_method, options.coverage))
         if options.abstain:
             rests = _joined(rests, self._abstained_texts())
+        if options.novelty:
+            rests = _joined(rests, self._novelty_texts())
         return rests
 
     def _set_texts(self, method: conformal.Method, coverage: float) -> list[str]:
@@ -187,6 +192,17 @@ class Results:
         assert self.words.abstention is not None  # noqa: S101  # see `Words.check`
         flags = abstention.abstains(self.words.abstention, self.outputs.probabilities)
         return _flag_texts("abstained", flags)
+
+    def _novelty_texts(self) -> list[str]:
+        """The graph's score of each row, and how many of the rows like the training data are at least as novel."""
+        scores = self.outputs.novelty
+        assert scores is not None  # noqa: S101  # see `Words.check`
+        assert self.words.novelty is not None  # noqa: S101
+        p_values = novelty.p_values(self.words.novelty, scores).tolist()
+        return [
+            f',"novelty":{{"score":{score},"p_value":{p_value!r}}}'
+            for score, p_value in zip(_digits(scores), p_values, strict=True)
+        ]
 
     def _remark_texts(self) -> list[str]:
         if not any(map(np.count_nonzero, self.remarks.values())):
@@ -223,9 +239,7 @@ class Share:
     @property
     def outputs(self) -> Outputs:
         """Of these rows only; not checked, see `Results.check`."""
-        rows = slice(self.start, self.stop)
-        whole = self.results.outputs
-        return Outputs(logits=whole.logits[rows], probabilities=whole.probabilities[rows])
+        return self.results.outputs.of(slice(self.start, self.stop))
 
     @property
     def remarks(self) -> Remarks:

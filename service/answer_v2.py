@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
+from clipmax.novelty import OUTPUT as NOVELTY
 from service.engine.session import Outputs, Session
 from service.reading import binary
 from service.reading.v2 import LABEL, OUT_OF_RANGE, Wanted
@@ -73,6 +74,8 @@ def _tensor(wanted: Wanted, labels: Sequence[str], outputs: Outputs, out_of_rang
     if wanted.name == OUT_OF_RANGE:
         return _Tensor("BOOL", out_of_range, (rows,))
     values = outputs.logits if wanted.name == "logits" else outputs.probabilities
+    if wanted.name == NOVELTY and outputs.novelty is not None:
+        values = outputs.novelty
     if wanted.classes is not None:
         count = min(wanted.classes, len(labels))
         return _Tensor("BYTES", _classes(values, labels, count), (rows, count))

@@ -26,16 +26,24 @@ from service.inference import Inference
 from service.origins import Origins
 from service.reading.body import ClientGone
 from service.reading.v1 import Limits
-from service.routes import docs, health, openapi, v1, v2
+from service.routes import docs, health, metrics, openapi, playground, v1, v2
 from service.settings import Settings, names_in
+from service.telemetry import route
+from service.telemetry.ledger import Ledger
+from service.telemetry.telemetry import Silence, Telemetry
 
 _OPEN_PATHS = frozenset({health.LIVE, health.READY})
 _MODEL_PATHS = ("/v1/models/", "/v2/models/")
 _NO_TELEMETRY: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
 
 
-def create_app(settings: Settings) -> Service:
+def create_app(settings: Settings, *, ledger: Ledger | None = None, page: int = 0) -> Service:
     """The service as an ASGI application; its lifespan loads the models.
+
+    Args:
+        settings: of the service.
+        ledger: what it counts goes there, where other processes count too.
+        page: its page in the ledger.
 
     Raises:
         Refusal: the file of API keys cannot be used.
@@ -48,17 +56,22 @@ def create_app(settings: Settings) -> Service:
         memory_bytes=settings.provider_memory_bytes,
         cache=settings.provider_cache,
     )
+    catalog = Catalog(
+        settings.models,
+        execution,
+        default_model=settings.default_model,
+        policy=Policy.parse(settings.versions),
+    )
+    window = settings.drift_window_seconds
+    counts = Telemetry(catalog, ledger=ledger, page=page, window_seconds=window) if settings.telemetry else Silence()
     return Service(
-        catalog=Catalog(
-            settings.models,
-            execution,
-            default_model=settings.default_model,
-            policy=Policy.parse(settings.versions),
-        ),
+        catalog=catalog,
+        telemetry=counts,
         key_file=None if settings.api_keys_file is None else KeyFile(settings.api_keys_file),
         hosts=None if settings.trusted_hosts is None else Hosts(names_in(settings.trusted_hosts)),
         origins=None if settings.cors_origins is None else Origins(names_in(settings.cors_origins)),
         watch_seconds=settings.watch_seconds,
+        page=playground.files() if settings.playground else None,
         limits=Limits(settings.max_body_bytes, settings.max_batch_rows, settings.max_json_depth),
         bounds=Bounds(settings.max_queue_rows, settings.max_queue_bytes, settings.max_client_rows),
     )
@@ -82,10 +95,12 @@ class Service(FastAPI):
         catalog: Catalog,
         limits: Limits,
         bounds: Bounds,
+        telemetry: Telemetry | Silence,
         key_file: KeyFile | None = None,
         hosts: Hosts | None = None,
         origins: Origins | None = None,
         watch_seconds: float = 0.0,
+        page: playground.Files | None = None,
     ) -> None:
         super().__init__(
             title="clipmax",
@@ -104,7 +119,9 @@ class Service(FastAPI):
             self.looks.append(key_file.refresh)
         self.watch_seconds = watch_seconds
         self._key_file, self._hosts, self._origins = key_file, hosts, origins
-        self.inference = Inference(limits, bounds)
+        self.counts = telemetry
+        self.inference = Inference(limits, bounds, telemetry)
+        self.predict_routes: dict[str, int] = {}
         self.predictor = v1.Predictor(catalog, self.inference)
         self.inferrer = v2.Inferrer(catalog, self.inference)
         self.targets: dict[str, Callable[[], Session]] = {}
@@ -113,6 +130,11 @@ class Service(FastAPI):
         self.include_router(v2.router(catalog, self.inferrer, limits))
         self.include_router(health.router(catalog, self.draining))
         self.include_router(docs.router())
+        if isinstance(telemetry, Telemetry):
+            self.include_router(metrics.router(telemetry, self.inference.admission))
+        self._page = page or {}
+        if page is not None:
+            self.include_router(playground.router(catalog, page))
         self.add_exception_handler(Problem, _on_problem)
         self.add_exception_handler(HTTPException, _on_http_exception)
         self.add_exception_handler(Exception, _on_failure)
@@ -121,11 +143,12 @@ class Service(FastAPI):
         if scope["type"] != "http":
             await super().__call__(scope, receive, send)
             return
-        exchange = Exchange(scope, receive, send)
+        exchange = Exchange(scope, receive, send, self.counts)
+        self.counts.began()
         try:
             await self._answer(exchange)
         except ClientGone:
-            pass
+            self.counts.abandoned()
         except Problem as problem:
             await exchange.fail(problem)
         except Exception as error:  # noqa: BLE001  # the last line: whatever it is, the caller gets our 500
@@ -133,19 +156,29 @@ class Service(FastAPI):
             await exchange.fail(_internal())
         finally:
             self.inference.admission.release(exchange)
+            self.counts.ended()
 
     @property
     def keys(self) -> Keys | None:
         """The keys that are accepted at present; None where none is asked for."""
         return None if self._key_file is None else self._key_file.keys
 
+    def is_quick(self, scope: Scope) -> bool:
+        """Whether a request is answered without routing, and so without anything that asks for its task."""
+        path = scope["path"]
+        return scope["method"] == "POST" and (path in self.targets or path in self.infer_targets)
+
     def retarget(self) -> None:
         """Follow the catalog: which paths are answered without routing, and what /docs shows."""
         self.targets, self.infer_targets = self.predictor.targets(), self.inferrer.targets()
+        paths = [*self.targets, *self.infer_targets]
+        self.predict_routes = {path: route.number_of_predict_path(path) for path in paths}
+        self.counts.follow()
         self.openapi_schema = None
 
     async def _answer(self, exchange: Exchange) -> None:
         scope = exchange.scope
+        exchange.route = self.predict_routes.get(scope["path"], route.NOWHERE)
         if self._origins is not None:
             exchange.extra = self._origins.headers(exchange.headers)
             answer = self._origins.preflight(scope["method"], exchange.headers)
@@ -153,7 +186,7 @@ class Service(FastAPI):
                 await exchange.write(answer)
                 return
         if scope["path"] not in _OPEN_PATHS:
-            self._check_caller(exchange.headers)
+            self._check_caller(scope["path"], exchange.headers)
         find = self.targets.get(scope["path"]) if scope["method"] == "POST" else None
         if find is not None:
             await exchange.reply(await self.predictor.predict(exchange, find))
@@ -165,13 +198,14 @@ class Service(FastAPI):
         # The server drops the body of an answer to HEAD, by the method in its own scope.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         inner = {**scope, "method": method, KEY: exchange}  # in a copy: the exchange knows its scope
+        exchange.routed = inner
         await super().__call__(inner, exchange.receive, exchange.send)
 
-    def _check_caller(self, headers: Mapping[bytes, bytes]) -> None:
+    def _check_caller(self, path: str, headers: Mapping[bytes, bytes]) -> None:
         if self._hosts is not None:
             self._hosts.check(headers)
         keys = self.keys
-        if keys is not None:
+        if keys is not None and path not in self._page:  # a browser comes without a key; the page asks for one
             keys.check(headers)
 
     def openapi(self) -> dict[str, Any]:

@@ -14,6 +14,9 @@ import orjson
 from starlette.types import Receive, Scope, Send
 
 from clipmax.problems import Problem
+from service.engine.session import Session
+from service.telemetry import route
+from service.telemetry.telemetry import Silence, Telemetry
 
 KEY = "clipmax.exchange"
 """Where the exchange lies in the ASGI scope, for routes and handlers that are given a starlette request."""
@@ -55,24 +58,37 @@ class Exchange:
         client: who asks, where that is asked for; see `named_client`.
         body_bytes: of its body that are in memory.
         rows: that wait or run.
+        began: when it came, by `time.perf_counter`.
+        routed: the scope in which the router says which route it took, where it was asked.
+        session: that answers it, once known.
     """
 
     __slots__ = (
         "_deadline",
+        "_route",
         "_send",
         "_sent_id",
+        "_telemetry",
+        "began",
         "body_bytes",
         "client",
         "extra",
         "headers",
         "receive",
         "request_id",
+        "routed",
         "rows",
         "scope",
+        "session",
         "started",
     )
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, scope: Scope, receive: Receive, send: Send, telemetry: Telemetry | Silence) -> None:
+        self.began = time.perf_counter()
+        self._route = route.NOWHERE
+        self.routed: Scope | None = None
+        self.session: Session | None = None
+        self._telemetry = telemetry
         self.scope = scope
         self.receive = receive
         self._send = send
@@ -85,10 +101,20 @@ class Exchange:
         self.body_bytes = self.rows = 0
         self._deadline: float | None = None
 
+    @property
+    def route(self) -> int:
+        """Number of its route's template."""
+        return self._route if self.routed is None else route.number(getattr(self.routed.get("route"), "path", ""))
+
+    @route.setter
+    def route(self, number: int) -> None:
+        self._route = number
+
     async def send(self, message: MutableMapping[str, Any]) -> None:
         """ASGI `send` that puts the request id on the answer."""
         if message["type"] == "http.response.start":
             self.started = True
+            self._telemetry.answered(self, message["status"])
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._sent_id), *self.extra]
         await self._send(message)
 
@@ -139,6 +165,7 @@ class Exchange:
             await self.write(self.render(problem))
 
     def render(self, problem: Problem) -> Rendered:
+        self._telemetry.failed(problem.kind.code)
         return render(problem, request_id=self.request_id, v2=is_v2(self.scope["path"]))
 
     async def write(self, rendered: Rendered) -> None:
@@ -148,6 +175,7 @@ class Exchange:
             headers = [*rendered.headers, (b"x-request-id", self._sent_id), *self.extra]
             self.started = reply(rendered.status, headers, rendered.body)
             if self.started:
+                self._telemetry.answered(self, rendered.status)
                 return
         await self.send({"type": "http.response.start", "status": rendered.status, "headers": rendered.headers})
         await self.send({"type": "http.response.body", "body": rendered.body})

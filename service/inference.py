@@ -16,6 +16,7 @@ from service.engine.worker import Worker
 from service.exchange import Exchange
 from service.reading import body as bodies
 from service.reading.v1 import Limits
+from service.telemetry.telemetry import Silence, Telemetry
 
 T = TypeVar("T")
 
@@ -31,12 +32,12 @@ class Inference:
         admission: of all together.
     """
 
-    def __init__(self, limits: Limits, bounds: Bounds) -> None:
+    def __init__(self, limits: Limits, bounds: Bounds, telemetry: Telemetry | Silence) -> None:
         self.limits = limits
         self.admission = Admission(bounds)
         self.reading = Worker("reading")
         self._running = Worker("running")
-        self._batchers = Batchers(self._running, self.admission.note)
+        self._batchers = Batchers(self._running, self.admission.note, telemetry)
 
     def body(self, exchange: Exchange) -> Awaitable[bytes]:
         """The whole body, unless the queue is full or the request is refused before its end.
@@ -61,15 +62,15 @@ class Inference:
         """What a reader makes of a body, here or in the reading thread."""
         return await self.reading.run(work, body_bytes=body_bytes)
 
-    def submit(self, session: Session, tensors: Tensors, exchange: Exchange) -> asyncio.Future[Share]:
-        """Queue a request for the session; see `Batcher.submit`.
+    def submit(self, session: Session, tensors: Tensors, exchange: Exchange) -> Share | asyncio.Future[Share]:
+        """Have a request run by the session: at once if it may be, see `Batcher.answer`, else in its turn.
 
         Raises:
             Problem: QUEUE_FULL.
         """
         batcher = self._batchers.of(session)
         self.admission.charge_rows(exchange, batcher.rows(tensors))
-        return batcher.submit(tensors, exchange)
+        return batcher.answer(tensors, exchange) or batcher.submit(tensors, exchange)
 
     def words(self, session: Session) -> Words:
         """The parts of a V1 answer that are the same in all of a session's answers."""

@@ -6,10 +6,12 @@ import asyncio
 import enum
 import functools
 import http
+import select
 import sys
+import types
 import weakref
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Coroutine, Generator, Sequence
+from typing import Any, cast
 
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -53,6 +55,7 @@ class Config(uvicorn.Config):
         )
         self.service = app
         self.settings = settings
+        self.arrivals: Arrivals | None = None
 
     def load(self) -> None:
         super().load()
@@ -61,6 +64,21 @@ class Config(uvicorn.Config):
             followed = Certificate(certificate, key)
             self.ssl = followed.context
             self.service.looks.append(followed.refresh)
+
+
+class Arrivals:
+    """What the event loop has not read yet: bytes on any of its sockets, or a new connection.
+
+    Before its callbacks are through, the loop knows of others only by asking the kernel: what it waits on is
+    itself a descriptor, which is readable for as long as something on it is.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._poll = select.poll()
+        self._poll.register(cast("Any", loop)._get_backend_id(), select.POLLIN)  # noqa: SLF001  # uvloop has no other way
+
+    def __bool__(self) -> bool:
+        return bool(self._poll.poll(0))
 
 
 class Stage(enum.Enum):
@@ -92,7 +110,11 @@ class Protocol(HttpToolsProtocol):
         self.settings = self.config.settings
         self.service = self.config.service
         self.closing = cast("asyncio.Transport", _Closing(self))
+        if self.config.arrivals is None:
+            self.config.arrivals = Arrivals(self.loop)
+        self.arrivals = self.config.arrivals
         self.url, self.headers = b"", []
+        self.due: tuple[RequestResponseCycle, Any] | None = None
         self._enter(Stage.HEADERS)
         if len(self.connections) > self.settings.max_connections:
             detail = f"{self.settings.max_connections} connections are open, which is the limit"
@@ -106,6 +128,8 @@ class Protocol(HttpToolsProtocol):
             self._discard(data)
         elif stage is not Stage.DEAF:
             self._read_headers(data)
+        if self.due is not None:
+            self._start(*self.due)
 
     def shutdown(self) -> None:
         """End this connection, as uvicorn asks: at once, unless an answer is due."""
@@ -153,7 +177,7 @@ class Protocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         super().on_headers_complete()
         self.cycle.transport = self.closing
-        extensions = {REPLY: functools.partial(_reply, weakref.ref(self.cycle)), ALONE: len(self.tasks) == 1}
+        extensions = {REPLY: functools.partial(_reply, weakref.ref(self.cycle)), ALONE: False}
         self.scope["extensions"] = extensions  # type: ignore[typeddict-item]  # any JSON-like value is allowed
         if self.service.draining.is_on:
             self.cycle.keep_alive = False
@@ -174,9 +198,33 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
+            super()._start_asgi_task(*self.pipeline.pop())
         elif self.stage is Stage.COMPLETE:
             self.since = self.loop.time()
+
+    # Starting
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # uvicorn's type is private
+        """Called by uvicorn when the headers are read; we start once all bytes at hand are, perhaps the body too."""
+        self.due = cycle, app
+
+    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:  # as above
+        self.due = None
+        if self.stage is Stage.COMPLETE and not self.tasks and not self.arrivals and self.service.is_quick(cycle.scope):
+            cycle.scope["extensions"][ALONE] = True  # type: ignore[typeddict-item]  # see `on_headers_complete`
+            self._run_here(cycle.run_asgi(app))
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _run_here(self, request: Coroutine[Any, Any, None]) -> None:
+        """Without a task, whose start and end take a turn of the loop each. Where it has to wait it becomes one."""
+        try:
+            awaited = request.send(None)
+        except StopIteration:
+            return
+        task = self.loop.create_task(_rest(request, awaited))
+        task.add_done_callback(self.tasks.discard)
+        self.tasks.add(task)
 
     # Reading within bounds
 
@@ -262,6 +310,7 @@ class Protocol(HttpToolsProtocol):
         path = self.url.partition(b"?")[0].decode("latin-1")
         sent_id = request_id(headers)
         answer = render(problem, request_id=sent_id.decode(), v2=is_v2(path))
+        self.service.counts.refused(answer.status, problem.kind.code)
         status = http.HTTPStatus(answer.status)
         fields = [*self.server_state.default_headers, *answer.headers, (b"x-request-id", sent_id)]
         lines = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode()), *(b"%s: %s" % field for field in fields)]
@@ -280,6 +329,26 @@ class Protocol(HttpToolsProtocol):
         self.received += len(data)
         if self.received > _LINGER_BYTES:
             self.transport.close()
+
+
+async def _rest(request: Coroutine[Any, Any, None], awaited: object) -> None:
+    await _steps(request, awaited)
+
+
+@types.coroutine
+def _steps(request: Coroutine[Any, Any, None], awaited: object) -> Generator[Any, Any, None]:
+    """A coroutine that has begun outside a task and waits for something, from there on."""
+    while True:
+        try:
+            result = yield awaited
+        except BaseException as error:  # noqa: BLE001  # whatever it is, a cancellation too, it is the coroutine's
+            step = functools.partial(request.throw, error)
+        else:
+            step = functools.partial(request.send, result)
+        try:
+            awaited = step()
+        except StopIteration:
+            return
 
 
 def _reply(

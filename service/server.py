@@ -18,9 +18,11 @@ import uvicorn
 
 from service import logs
 from service.app import Service, create_app
+from service.door import Crowd, Door
 from service.listener import bind, make_room, turn_newcomers_away
 from service.protocol import Config, Protocol
 from service.settings import Settings, warn_of_unknown
+from service.telemetry.ledger import Ledger
 
 _SWEEP_TICKS = 2
 """uvicorn's loop ticks ten times a second; every second tick the connections are looked over."""
@@ -62,6 +64,9 @@ def run(
     *,
     supervisor: int | None = None,
     on_serving: Callable[[], object] = lambda: None,
+    ledger: Ledger | None = None,
+    crowd: Crowd | None = None,
+    page: int = 0,
 ) -> int:
     """Serve on a socket that is bound.
 
@@ -70,6 +75,9 @@ def run(
         listener: taken over; closed at the end.
         supervisor: the process that started this one as one of several workers, if it was so.
         on_serving: called when requests are taken.
+        ledger: what workers count in together.
+        crowd: how many connections each worker has.
+        page: this one's page in both.
 
     Returns:
         The exit code, as `serve`.
@@ -78,11 +86,11 @@ def run(
         Refusal: nothing can be served.
     """
     make_room(settings.max_connections)
-    app = create_app(settings)
+    app = create_app(settings, ledger=ledger, page=page)
     app.catalog.open()
     _spare_collector()
     _share_lock()
-    server = Server(app, settings, supervisor=supervisor, on_serving=on_serving)
+    server = Server(app, settings, supervisor=supervisor, on_serving=on_serving, crowd=crowd, page=page)
     server.run(sockets=[listener])
     return server.exit_code
 
@@ -115,12 +123,21 @@ class Server(uvicorn.Server):
     config: Config
 
     def __init__(
-        self, app: Service, settings: Settings, *, supervisor: int | None, on_serving: Callable[[], object]
+        self,
+        app: Service,
+        settings: Settings,
+        *,
+        supervisor: int | None,
+        on_serving: Callable[[], object],
+        crowd: Crowd | None,
+        page: int,
     ) -> None:
         super().__init__(Config(app, settings))
         self.exit_code = 0
         self._supervisor = supervisor
         self._on_serving = on_serving
+        self._crowd, self._page = crowd, page
+        self._accepting: set[asyncio.Task[None]] = set()
         self._app = app
         self._settings = settings
 
@@ -137,7 +154,12 @@ class Server(uvicorn.Server):
         logs.write(logging.INFO, "draining", signal=signal.Signals(sig).name, delay_seconds=delay)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
+        if self._crowd is None:
+            await super().startup(sockets)
+        else:
+            await super().startup([])
+            doors: list[Any] = [Door(one, self._take, self._crowd, self._page) for one in sockets or []]
+            self.servers = doors
         host, port = (sockets or [])[0].getsockname()[:2]
         logs.write(
             logging.INFO, "serving", host=host, port=port, pid=os.getpid(), **_summary(self._app, self._settings)
@@ -156,6 +178,9 @@ class Server(uvicorn.Server):
                 if isinstance(connection, Protocol):
                     connection.check_time(now)
             self._follow_supervisor()
+            if self._crowd is not None and not self._app.draining.is_on:
+                self._crowd.note(self._page, self._take(None))
+            self._app.counts.sample(self._app.inference.admission)
         return await super().on_tick(counter) or self._app.draining.is_over
 
     def _follow_supervisor(self) -> None:
@@ -201,6 +226,14 @@ class Server(uvicorn.Server):
             accepted.append(asyncio.create_task(self._accept(connection)))
         if accepted:
             await asyncio.wait(accepted, timeout=_HANDSHAKE_SECONDS)
+
+    def _take(self, connection: socket.socket | None) -> int:
+        """Serve a connection, if there is one; how many there are then."""
+        if connection is not None:
+            task = asyncio.create_task(self._accept(connection))
+            self._accepting.add(task)
+            task.add_done_callback(self._accepting.discard)
+        return len(self.server_state.connections) + len(self._accepting)
 
     async def _accept(self, connection: socket.socket) -> None:
         loop = asyncio.get_running_loop()

@@ -76,6 +76,11 @@ class Settings(BaseModel):
     tls_key_file: Path | None = Field(
         default=None, validate_default=True, description="PEM key of the certificate, not encrypted"
     )
+    telemetry: bool = Field(default=True, description="count what is done, and answer `GET /metrics`")
+    drift_window_seconds: float = Field(
+        default=1800.0, ge=1, description="length of a window of drift; the present one and the one before count"
+    )
+    playground: bool = Field(default=True, description="serve the page `/` on which a person tries the models")
     max_connections: int = Field(
         default=1024, ge=1, description="most connections of a worker at a time; above that 429"
     )

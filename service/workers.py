@@ -1,8 +1,9 @@
 """`CLIPMAX_WORKERS` > 1: one port, several processes that serve it, and one that starts and replaces them.
 
 The supervisor holds the listening socket and loads no model and no onnxruntime. It forks the workers, which inherit the
-socket and take connections from its one queue, so what waits there is not lost with a worker, and an idle worker
-takes what a busy one leaves.
+socket and take connections from its one queue, so what waits there is not lost with a worker; see `door` for who takes
+which. Beside those that serve it keeps a spare: a process that has loaded all code and waits for the word to load the
+models and serve, because under full load the code alone would take a new worker more than a second.
 """
 
 from __future__ import annotations
@@ -22,7 +23,9 @@ from typing import Self
 
 from clipmax.refusal import Refusal
 from service import listener, logs, settings
+from service.door import Crowd
 from service.settings import Settings
+from service.telemetry.ledger import Ledger
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD)
 _TICK_SECONDS = 1.0
@@ -57,12 +60,30 @@ def serve(chosen: Settings) -> int:
 
 @dataclass(slots=True)
 class _Worker:
-    """One child process: from where its word comes that it serves, and since when it runs."""
+    """One child process.
+
+    Attributes:
+        said: from where its word comes that it serves.
+        call: to where the word goes that it shall serve, and as which page.
+        began: since when it was to serve.
+        page: its own in the ledger and in the crowd; none of a spare.
+    """
 
     pid: int
     said: int
+    call: int
     began: float
+    page: int = -1
     is_ready: bool = False
+
+    @property
+    def was_called(self) -> bool:
+        return self.page >= 0
+
+    def close(self) -> None:
+        """Our ends of its pipes."""
+        os.close(self.said)
+        os.close(self.call)
 
 
 class Supervisor:
@@ -76,6 +97,9 @@ class Supervisor:
         self._settings = chosen
         self._listening = listening
         self._workers: dict[int, _Worker] = {}
+        self._spare: _Worker | None = None
+        self._ledger = Ledger(chosen.workers)
+        self._crowd = Crowd(chosen.workers)
         self._early: deque[float] = deque(maxlen=_EARLY_DEATHS)
         self._has_served = False
         self._is_whole = False
@@ -87,7 +111,7 @@ class Supervisor:
         """Until the last worker has gone; the exit code."""
         with _Inbox() as inbox:
             self._fill()
-            while self._workers:
+            while self._workers or self._spare is not None:
                 waiting = [worker.said for worker in self._workers.values() if not worker.is_ready]
                 for number in inbox.wait(waiting, self._pause()):
                     self._end(number)
@@ -109,32 +133,57 @@ class Supervisor:
         wanted = self._settings.workers if self._has_served else 1
         while self._deadline is None and len(self._workers) < wanted:
             self._start()
+        if self._deadline is None and self._is_whole and self._spare is None:
+            self._spare = self._fork()
 
     def _start(self) -> None:
         self._is_whole = False
+        worker, self._spare = self._spare or self._fork(), None
+        worker.page = min(set(range(self._settings.workers)) - {one.page for one in self._workers.values()})
+        worker.began = time.monotonic()
+        self._workers[worker.pid] = worker
+        with contextlib.suppress(BrokenPipeError):  # it has just died, which is seen in a moment
+            os.write(worker.call, bytes([worker.page]))
+
+    def _fork(self) -> _Worker:
+        """A process that loads the code and waits to be called."""
         said, say = os.pipe()
+        called, call = os.pipe()
         # What is sent to the child before it has forgotten the parent's ways waits for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         pid = os.fork()
         if pid == 0:
             os.close(said)
-            os._exit(self._work(say))
+            os.close(call)
+            os._exit(self._work(called, say))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
         os.close(say)
+        os.close(called)
         os.set_blocking(said, False)
-        self._workers[pid] = _Worker(pid, said, time.monotonic())
+        return _Worker(pid, said, call, time.monotonic())
 
-    def _work(self, say: int) -> int:
-        """In the child: serve, and return the exit code."""
+    def _work(self, called: int, say: int) -> int:
+        """In the child: wait to be called, serve, and return the exit code."""
         try:
             # Ctrl-C at a terminal goes to the whole group; a worker shall hear of it once, from the supervisor.
             os.setpgid(0, 0)
-            for worker in self._workers.values():
-                os.close(worker.said)
+            for worker in self._everyone():
+                worker.close()
             _forget_signals()
             from service import server  # what is heavy is loaded here, in the child
 
-            return server.run(self._settings, self._listening, supervisor=os.getppid(), on_serving=lambda: _tell(say))
+            page = os.read(called, 1)
+            if not page:  # the supervisor has gone
+                return 0
+            return server.run(
+                self._settings,
+                self._listening,
+                supervisor=os.getppid(),
+                on_serving=lambda: _tell(say),
+                ledger=self._ledger,
+                crowd=self._crowd,
+                page=page[0],
+            )
         except Refusal as refusal:
             print(f"clipmax: {refusal}", file=sys.stderr, flush=True)
         except KeyboardInterrupt:
@@ -142,6 +191,9 @@ class Supervisor:
         except BaseException as error:  # noqa: BLE001  # nothing of the parent's may run in the child
             logs.failure("worker failed", error)
         return _FAILED
+
+    def _everyone(self) -> list[_Worker]:
+        return [*self._workers.values(), *([] if self._spare is None else [self._spare])]
 
     # Watching
 
@@ -157,16 +209,26 @@ class Supervisor:
             logs.write(logging.INFO, "workers ready", workers=list(self._workers), supervisor=os.getpid())
 
     def _reap(self) -> None:
-        for pid in list(self._workers):
-            done, status = os.waitpid(pid, os.WNOHANG)
+        for worker in self._everyone():
+            done, status = os.waitpid(worker.pid, os.WNOHANG)
             if done:
-                worker = self._workers.pop(pid)
-                os.close(worker.said)
+                worker.close()
+                self._forget(worker)
                 self._note_end(worker, os.waitstatus_to_exitcode(status))
+
+    def _forget(self, worker: _Worker) -> None:
+        if worker is self._spare:
+            self._spare = None
+        else:
+            del self._workers[worker.pid]
+            self._ledger.clear_gauges(worker.page)
+            self._crowd.leave(worker.page)
 
     def _note_end(self, worker: _Worker, code: int) -> None:
         seconds = time.monotonic() - worker.began
         is_expected = self._deadline is not None
+        if is_expected and not worker.was_called:
+            return
         level = logging.INFO if is_expected else logging.ERROR
         logs.write(level, "worker ended", worker=worker.pid, exit_code=code, after_seconds=round(seconds, 3))
         if is_expected:
@@ -199,8 +261,8 @@ class Supervisor:
         longest = self._settings.drain_delay_seconds + self._settings.drain_timeout_seconds + _OVERTIME_SECONDS
         self._deadline = time.monotonic() + longest
         logs.write(logging.INFO, "draining workers", signal=signal.Signals(number).name, workers=list(self._workers))
-        for pid in self._workers:
-            os.kill(pid, number)
+        for worker in self._everyone():
+            os.kill(worker.pid, number if worker.was_called else signal.SIGTERM)
 
     def _close_door(self) -> None:
         """Once the delay is over: nobody new, and no hold of the supervisor's on what the workers leave."""
@@ -216,8 +278,8 @@ class Supervisor:
             self._exit_code = _FAILED
 
     def _kill(self) -> None:
-        for pid in self._workers:
-            os.kill(pid, signal.SIGKILL)
+        for worker in self._everyone():
+            os.kill(worker.pid, signal.SIGKILL)
 
 
 class _Inbox:

@@ -40,6 +40,8 @@ CONFORMAL = {
 }
 ABSTENTION = {"risk": 0.1, "confidence_level": 0.9, "threshold": 0.6, "coverage": 0.8, "rows": 9}
 
+NOVELTY = {"score": "probability", "rows": 9, "values": [round(0.05 * rank, 2) for rank in range(1, 10)]}
+
 Model = onnx.ModelProto
 Floats = npt.NDArray[np.float32]
 
@@ -67,6 +69,12 @@ def publish_table(root: Path, name: str = "table", **members: Any) -> Path:
 def publish_text(root: Path, name: str = "text", **members: Any) -> Path:
     """The same with a text of which eight code points are read."""
     return _publish(root, name, text_model, schema=TEXT, instances=TEXT_ROWS, **members)
+
+
+def publish_novel(root: Path, name: str = "novel", **members: Any) -> Path:
+    """An image model whose graph has a novelty too: 1 - the largest probability."""
+    outputs = ["logits", "probabilities", "novelty"]
+    return _publish(root, name, lambda version: _with_novelty(model(version)), outputs=outputs, **members)
 
 
 def _publish(root: Path, name: str, make: Callable[[int], Model], *, labels: int = 3, **members: Any) -> Path:
@@ -187,6 +195,14 @@ def _model(
         [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def _with_novelty(content: Model) -> Model:
+    content.graph.node.append(helper.make_node("ReduceMax", ["probabilities"], ["top"], axes=[1], keepdims=0))
+    content.graph.node.append(helper.make_node("Sub", ["one", "top"], ["novelty"]))
+    content.graph.initializer.append(numpy_helper.from_array(np.float32(1), "one"))
+    content.graph.output.append(helper.make_tensor_value_info("novelty", TensorProto.FLOAT, ["N"]))
+    return content
 
 
 def document_of(

@@ -12,10 +12,12 @@ import onnxruntime
 import pytest
 import torch
 
+from clipmax import manifest
 from clipmax.manifest import MODEL_FILE
+from clipmax.novelty import p_values
 from tests.service.running import Running, command, serving
 from tests.training import tiny
-from training import calibration, loop, run, runtime
+from training import answers, calibration, loop, run, runtime
 from training.config import Run
 from training.data.dataset import Dataset
 from training.loop import Progress
@@ -91,6 +93,26 @@ def test_http_onnxruntime_and_torch_give_the_same_probabilities(
 def _run(session: onnxruntime.InferenceSession, images: tiny.Array) -> tiny.Array:
     found: tiny.Array = session.run(["probabilities"], {"image": images.astype(np.float32)})[0]
     return found
+
+
+def test_http_and_offline_give_the_same_novelty(folder: Path, service: Running) -> None:
+    """Score and p-value, bit for bit, and in V2 the score as a tensor."""
+    version = folder / "models" / "tiny" / "1"
+    found = manifest.load(version)
+    _, dataset = tiny.dataset(folder)
+    offline = answers.answer(answers.session((version / MODEL_FILE).read_bytes()), dataset.inputs, dataset.test)
+    assert offline.novelty is not None
+    assert found.novelty is not None
+    images = dataset.test.columns["image"][:100].tolist()
+    body = {"instances": images, "parameters": {"novelty": True}}
+    rows = httpx.post(f"{service.url}/predict", json=body, timeout=30).json()["predictions"]
+    assert [np.float32(row["novelty"]["score"]) for row in rows] == offline.novelty[:100].tolist()
+    assert [row["novelty"]["p_value"] for row in rows] == p_values(found.novelty, offline.novelty[:100]).tolist()
+    tensor = {"name": "image", "datatype": "FP32", "shape": [100, 8, 8], "data": images}
+    body = {"inputs": [tensor], "outputs": [{"name": "novelty"}]}
+    (output,) = httpx.post(f"{service.url}/v2/models/tiny/infer", json=body, timeout=30).json()["outputs"]
+    assert (output["datatype"], output["shape"]) == ("FP32", [100])
+    assert np.array_equal(np.array(output["data"], dtype=np.float32), offline.novelty[:100])
 
 
 def _command(*arguments: str) -> subprocess.CompletedProcess[str]:

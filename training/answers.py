@@ -24,11 +24,15 @@ _TEXTS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """Logits and probabilities, float32 [N, K] each, as the graph gave them, and the true labels, int64 [N]."""
+    """What the graph gave: logits and probabilities, float32 [N, K] each, and novelty, float32 [N], if it has that.
+
+    The true labels, int64 [N], stand beside it.
+    """
 
     logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
     labels: Indices
+    novelty: npt.NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,12 +48,12 @@ def session(graph: bytes) -> onnxruntime.InferenceSession:
 def answer(session: onnxruntime.InferenceSession, inputs: Sequence[Input], split: Split) -> Answers:
     """The answers for every row of a split, in chunks of bounded memory."""
     names = [schema.name for schema in inputs]
-    logits, probabilities = [], []
+    outputs = [output.name for output in session.get_outputs()]
+    chunks: dict[str, list[npt.NDArray[np.float32]]] = {output: [] for output in outputs}
     rows = _TEXTS if any(schema.kind == "text" for schema in inputs) else _ROWS
     for start in range(0, len(split), rows):
         tensors = columns.tensors(inputs, split, slice(start, start + rows))
         feeds = {name: tensor.numpy() for name, tensor in zip(names, tensors, strict=True)}
-        outputs = session.run(["logits", "probabilities"], feeds)
-        logits.append(outputs[0])
-        probabilities.append(outputs[1])
-    return Answers(logits=np.concatenate(logits), probabilities=np.concatenate(probabilities), labels=split.labels)
+        for output, values in zip(outputs, session.run(outputs, feeds), strict=True):
+            chunks[output].append(values)
+    return Answers(labels=split.labels, **{output: np.concatenate(values) for output, values in chunks.items()})

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import argparse
 import importlib.util
+import json
+import math
 import shlex
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipmax.cli import DONE, FAILED, INTERRUPTED, Command
 
 if TYPE_CHECKING:
+    from training.outcome import Outcome
     from training.tracking import Tracker
 
 
@@ -23,6 +27,23 @@ def _configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="RUN.toml", help="with --init: by default <name>.toml")
     parser.add_argument("--find-rate", action="store_true", help="try learning rates, suggest one, and train nothing")
     parser.set_defaults(wrong_usage=parser.error)
+    _configure_overrides(parser)
+    parser.add_argument(
+        "--from",
+        dest="version",
+        type=Path,
+        metavar="VERSION_FOLDER",
+        help="go on from a published version, models/<name>/<n>; the same as --set start.version=…",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of this name")
+    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write TensorBoard's event files there")
+    parser.add_argument(
+        "--wandb", metavar="PROJECT", help="follow the run in Weights & Biases; WANDB_MODE=offline works"
+    )
+    parser.add_argument("--mlflow", metavar="EXPERIMENT", help="follow the run in MLflow at MLFLOW_TRACKING_URI")
+
+
+def _configure_overrides(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--set",
         dest="overrides",
@@ -31,12 +52,6 @@ def _configure(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="override one field, e.g. fit.epochs=3; may be given again",
     )
-    parser.add_argument("--resume", action="store_true", help="go on from the last checkpoint of this name")
-    parser.add_argument("--tensorboard", type=Path, metavar="DIR", help="write TensorBoard's event files there")
-    parser.add_argument(
-        "--wandb", metavar="PROJECT", help="follow the run in Weights & Biases; WANDB_MODE=offline works"
-    )
-    parser.add_argument("--mlflow", metavar="EXPERIMENT", help="follow the run in MLflow at MLFLOW_TRACKING_URI")
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -54,8 +69,11 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         arguments.wrong_usage("one of RUN.toml and --init is needed")
     if arguments.init is None and (arguments.label or arguments.name or arguments.output):
         arguments.wrong_usage("--label, --name and --output go with --init")
-    if arguments.init is not None and (arguments.find_rate or arguments.resume or arguments.overrides):
-        arguments.wrong_usage("--init trains nothing: no --set, --resume or --find-rate")
+    trains = arguments.find_rate or arguments.resume or arguments.overrides or arguments.version
+    if arguments.init is not None and trains:
+        arguments.wrong_usage("--init trains nothing: no --set, --from, --resume or --find-rate")
+    if arguments.version is not None:
+        arguments.overrides.append(f"start.version={json.dumps(str(arguments.version))}")
 
 
 def _initialize(arguments: argparse.Namespace) -> int:
@@ -84,13 +102,53 @@ def _train(arguments: argparse.Namespace) -> int:
         again = ["clipmax", "train", str(arguments.run), *(f"--set={one}" for one in arguments.overrides), "--resume"]
         print(f"clipmax: interrupted; go on with: {shlex.join(again)}", file=sys.stderr)
         return INTERRUPTED
+    _say_outcome(outcome)
+    return DONE
+
+
+def _say_outcome(outcome: Outcome) -> None:
     figures = outcome.metrics
     _say(
         f"test: accuracy {figures.accuracy:.4f}, log loss {figures.log_loss:.4f}, "
         f"ECE {figures.ece_uncalibrated:.4f} → {figures.ece:.4f} at temperature {outcome.temperature:.3f}"
     )
     _say(f"published {outcome.folder}")
+
+
+def _configure_tune(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN.toml", help="the configuration that the search begins with")
+    parser.add_argument(
+        "--trials", type=_positive(int), required=True, metavar="N", help="in the end, those of earlier starts included"
+    )
+    parser.add_argument("--minutes", type=_positive(float), metavar="M", help="begin no trial later than this")
+    _configure_overrides(parser)
+
+
+def _run_tune(arguments: argparse.Namespace) -> int:
+    if not _has_torch():
+        return FAILED
+    from training import run_file
+    from training.search import trials
+
+    configuration = run_file.read(arguments.run, arguments.overrides)
+    try:
+        outcome = trials.tune(configuration, trials=arguments.trials, minutes=arguments.minutes, say=_say)
+    except KeyboardInterrupt:
+        print("clipmax: interrupted; the same command goes on with the search", file=sys.stderr)
+        return INTERRUPTED
+    _say_outcome(outcome)
     return DONE
+
+
+def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        number = kind(text)
+        if not 0 < number < math.inf:
+            raise ValueError
+        return number
+
+    parse.__name__ = f"positive {kind.__name__}"  # type: ignore[attr-defined]  # argparse puts it into its message
+    return parse
 
 
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
@@ -106,6 +164,60 @@ def _run_evaluate(arguments: argparse.Namespace) -> int:
 
     found = evaluate.evaluate(arguments.folder, run_file.read(arguments.run))
     print(found.model_dump_json(indent=1) if arguments.json else "\n".join(evaluate.lines(found)))
+    return DONE
+
+
+def _configure_compare(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("before", metavar="A", help="a version's folder, or NAME:VERSION of --models")
+    parser.add_argument("after", metavar="B", help="the other version")
+    parser.add_argument("--data", type=Path, required=True, help="rows to compare on: a table, a .npz or a RUN.toml")
+    parser.add_argument("--label", metavar="COLUMN", help="of a table: the column that holds the label")
+    parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
+    parser.add_argument(
+        "--common-labels", action="store_true", help="where labels differ: only rows of the common ones"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the bootstrap; default: %(default)s")
+    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
+
+
+def _run_compare(arguments: argparse.Namespace) -> int:
+    if not _has_torch():
+        return FAILED
+    from training import compare
+
+    found = compare.compare(
+        compare.find(arguments.before, arguments.models),
+        compare.find(arguments.after, arguments.models),
+        compare.read(arguments.data, label=arguments.label),
+        common_labels=arguments.common_labels,
+        seed=arguments.seed,
+    )
+    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(compare.lines(found)))
+    return DONE
+
+
+def _configure_novelty(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN.toml", help="the configuration of the run; nothing is published")
+    parser.add_argument(
+        "--leave-out", type=float, default=0.25, metavar="SHARE", help="of the classes to hide in each fold; 0.25"
+    )
+    parser.add_argument("--folds", type=_positive(int), default=5, metavar="N", help="trainings; 5")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as in train")
+    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
+    parser.set_defaults(wrong_usage=parser.error)
+
+
+def _run_novelty(arguments: argparse.Namespace) -> int:
+    if not 0.0 < arguments.leave_out < 1.0:
+        arguments.wrong_usage("--leave-out is a share, between 0 and 1")
+    if not _has_torch():
+        return FAILED
+    from training import leave_out, run_file
+
+    settings = run_file.read(arguments.run, arguments.overrides)
+    say = (lambda _: None) if arguments.json else _say
+    found = leave_out.compare(settings, share=arguments.leave_out, folds=arguments.folds, say=say)
+    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(leave_out.lines(found)))
     return DONE
 
 
@@ -137,8 +249,21 @@ def _say(line: str) -> None:
 
 
 TRAIN = Command(help="train a classifier and publish it as an artifact", configure=_configure, run=_run)
+TUNE = Command(
+    help="search for better parameters, then train and publish the best", configure=_configure_tune, run=_run_tune
+)
+NOVELTY = Command(
+    help="hide some classes in turn and compare how well each novelty score notices them",
+    configure=_configure_novelty,
+    run=_run_novelty,
+)
 EVALUATE = Command(
     help="measure a published version on the test split, by the graph that is served",
     configure=_configure_evaluate,
     run=_run_evaluate,
+)
+COMPARE = Command(
+    help="say what changed from one version to another, on the same rows",
+    configure=_configure_compare,
+    run=_run_compare,
 )

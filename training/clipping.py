@@ -229,6 +229,9 @@ RULES: Mapping[str, Rule] = MappingProxyType(
     {"none": none, "value": value, "norm": norm, "layer": layer, "agc": agc, "autoclip": autoclip, "zclip": zclip}
 )
 
+TENSOR_BY_TENSOR = frozenset({"layer", "agc"})
+"""Rules that tell one tensor from another; to the rest all gradients are one long vector, however it is cut."""
+
 DEFAULT_LIMITS: Mapping[str, float] = MappingProxyType(
     {"none": 1.0, "value": 0.01, "norm": 1.0, "layer": 1.0, "agc": 0.01, "autoclip": 10.0, "zclip": 2.5}
 )
@@ -259,8 +262,8 @@ class _Measured:
     is_finite: Tensor
 
     def clipped(self, fired: Tensor | None = None) -> Clipped:
-        nothing = torch.zeros_like(self.is_finite)
-        return Clipped(norm=self.norm, largest=self.largest, fired=nothing if fired is None else fired)
+        fired = torch.zeros_like(self.is_finite) if fired is None else fired
+        return Clipped(norm=self.norm, largest=self.largest, fired=fired)
 
 
 def _gradients(parameters: Sequence[torch.nn.Parameter]) -> list[Tensor]:
@@ -283,7 +286,8 @@ def _measured(gradients: Sequence[Tensor]) -> _Measured:
         return _Measured(norms=torch.zeros(0), norm=zero, largest=zero, is_finite=torch.isfinite(zero))
     norms = torch.stack([_norm(gradient) for gradient in gradients])
     total = torch.linalg.vector_norm(norms).float()
-    return _Measured(norms=norms, norm=total, largest=_largest(gradients), is_finite=torch.isfinite(total))
+    is_finite = total < math.inf  # of a norm as good as isfinite, which is four operations
+    return _Measured(norms=norms, norm=total, largest=_largest(gradients), is_finite=is_finite)
 
 
 def _norm(tensor: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from clipmax.manifest import NAME_PATTERN
 
@@ -272,11 +272,63 @@ class Abstention(_Section):
     """How sure it must be that new rows keep the risk."""
 
 
+class Novelty(_Section):
+    score: str = "together"
+    """How the graph says how unlike the training rows a row is: a name in `training.novelty.SCORES`, or `none`."""
+
+
 class Report(_Section):
     """What `report.html` and `report.json` may show."""
 
     mistakes: int = Field(default=12, ge=0, le=100)
-    """Wrong rows of the test split that are shown as they are; 0 where rows must not go with the model."""
+    """Wrong rows of the test split that are shown as they are, and as many of the most novel ones; 0 where rows must
+    not go with the model."""
+
+
+class Start(_Section):
+    """Which weights a run begins with."""
+
+    version: Path | None = None
+    """A published version, `models/<name>/<n>`, to go on from; by default all weights are new."""
+
+    frozen_layers: int = Field(default=0, ge=0)
+    """Hidden layers of that version, counted from the inputs, that stay as they are, and its encoders with them."""
+
+    old_rate: float = Field(default=0.1, gt=0.0, le=1.0)
+    """Share of the learning rate for that version's encoders and hidden layers; the answers' layer has all of it."""
+
+
+Positive = Annotated[float, Field(gt=0.0)]
+
+
+class Tune(_Section):
+    """Where `clipmax tune` looks: the lowest and highest value of a field; two equal ones leave it alone."""
+
+    pruner: Literal["median", "hyperband"] = "median"
+    """`median`: a trial ends early when it is worse than the median of those before at the same epoch. `hyperband`:
+    few epochs for many trials, all epochs for the best of them (Li et al. 2018)."""
+
+    learning_rate: tuple[Positive, Positive] | None = None
+    """Of `optimizer.learning_rate`, on a logarithmic scale; by default see the table of spaces."""
+
+    width: tuple[Positive, Positive] | None = None
+    """Factor on every width of `model.hidden`, on a logarithmic scale."""
+
+    dropout: tuple[Annotated[float, Field(ge=0.0, lt=1.0)], Annotated[float, Field(ge=0.0, lt=1.0)]] | None = None
+    """Of `model.dropout`."""
+
+    weight_decay: tuple[Positive, Positive] | None = None
+    """Of `optimizer.weight_decay`, on a logarithmic scale."""
+
+    clip_limit: tuple[Positive, Positive] | None = None
+    """Factor on `clipping.limit`, on a logarithmic scale."""
+
+    @field_validator("learning_rate", "width", "dropout", "weight_decay", "clip_limit")
+    @classmethod
+    def _check_order(cls, ends: tuple[float, float] | None) -> tuple[float, float] | None:
+        if ends is not None and ends[0] > ends[1]:
+            raise ValueError("the lowest value before the highest")
+        return ends
 
 
 class Run(_Section):
@@ -308,4 +360,7 @@ class Run(_Section):
     clipping: Clipping = Clipping()
     fit: Fit = Fit()
     abstention: Abstention = Abstention()
+    novelty: Novelty = Novelty()
     report: Report = Report()
+    start: Start = Start()
+    tune: Tune = Tune()

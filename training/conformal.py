@@ -79,7 +79,7 @@ def measure(
         threshold=limit,
         rows=len(true),
         coverage=float(covered.mean()),
-        noise=_noise(coverage, conformal.rows, len(true)),
+        noise=noise(coverage, conformal.rows, len(true)),
         mean_size=float(sizes.mean()),
         empty=float((sizes == 0).mean()),
         per_class=np.asarray(np.divide(hits, support, out=np.full(len(support), np.nan), where=support > 0)),
@@ -87,7 +87,7 @@ def measure(
     )
 
 
-def _noise(coverage: float, calibration_rows: int, rows: int) -> float:
-    """Half the width of the 95 % range: the variance of the Beta of the threshold's coverage and of the count."""
+def noise(coverage: float, calibration_rows: int, rows: int) -> float:
+    """Half the width of a kept share's 95 % range: the variance of the Beta of the coverage and that of the count."""
     variance = coverage * (1 - coverage) * (1 / (calibration_rows + 2) + 1 / rows)
     return _NORMAL_95 * math.sqrt(variance)

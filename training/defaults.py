@@ -20,7 +20,7 @@ Values = Mapping[str, Mapping[str, Any]]
 
 def fill(run: Run, dataset: Dataset) -> Run:
     """The run with the recipe's values wherever the configuration sets none itself."""
-    for section, values in RECIPES[_family(dataset)](len(dataset.train)).items():
+    for section, values in RECIPES[family(dataset)](len(dataset.train)).items():
         own = getattr(run, section)
         open_fields = {field: value for field, value in values.items() if field not in own.model_fields_set}
         run = run.model_copy(update={section: own.model_copy(update=open_fields)})
@@ -30,7 +30,7 @@ def fill(run: Run, dataset: Dataset) -> Run:
     return run
 
 
-def _family(dataset: Dataset) -> str:
+def family(dataset: Dataset) -> str:
     """Which recipe: an image decides, else a text, whatever stands beside it."""
     kinds = {schema.kind for schema in dataset.inputs}
     return next((family for family in ("image", "text") if family in kinds), "rows")

@@ -17,7 +17,8 @@ from training.config import Run
 from training.data import sources
 from training.data.dataset import Dataset
 from training.report.build import COVERAGES, selective_figures, set_figures, split_figures
-from training.report.figures import PredictionSets, Selective, SplitFigures
+from training.report.figures import FoundNovel, PredictionSets, Selective, SplitFigures
+from training.report.novelty import found_novel
 
 
 class Evaluation(BaseModel):
@@ -29,9 +30,10 @@ class Evaluation(BaseModel):
     version: int
     same_data: bool = Field(description="whether the data is, byte for byte, that of the version's own run")
     test: SplitFigures
-    manifest_metrics: Metrics = Field(description="what training measured")
+    manifest_metrics: Metrics | None = Field(description="what training measured; null: it did not")
     prediction_sets: tuple[PredictionSets, ...]
     selective: Selective | None
+    novelty: tuple[FoundNovel, ...] = Field(description="by level of the p-value; none: the version has no such output")
 
 
 def evaluate(folder: Path, run: Run) -> Evaluation:
@@ -48,13 +50,14 @@ def evaluate(folder: Path, run: Run) -> Evaluation:
     return Evaluation(
         model=manifest.name,
         version=manifest.version,
-        same_data=dataset.fingerprint() == manifest.data.fingerprint,
+        same_data=manifest.data is not None and dataset.fingerprint() == manifest.data.fingerprint,
         test=split_figures(found, manifest.temperature),
         manifest_metrics=manifest.metrics,
         prediction_sets=tuple(
             set_figures(table, found, coverage) for table in _tables(manifest) for coverage in COVERAGES
         ),
         selective=selective_figures(manifest.abstention, found) if manifest.abstention else None,
+        novelty=found_novel(manifest.novelty, found) if manifest.novelty else (),
     )
 
 
@@ -78,8 +81,18 @@ def lines(evaluation: Evaluation) -> list[str]:
             for sets in evaluation.prediction_sets
         ),
         *_selective_lines(evaluation.selective),
-        f"the manifest says {'the same' if metrics == evaluation.manifest_metrics else 'other'} metrics",
+        *(
+            f"novelty: {one.share:.2%} with a p-value of at most {one.level:g} (chance: ± {one.noise:.2%})"
+            for one in evaluation.novelty
+        ),
+        _agreement(metrics, evaluation.manifest_metrics),
     ]
+
+
+def _agreement(found: Metrics, stated: Metrics | None) -> str:
+    if stated is None:
+        return "the manifest says that nothing was measured"
+    return f"the manifest says {'the same' if found == stated else 'other'} metrics"
 
 
 def _selective_lines(selective: Selective | None) -> Sequence[str]:

@@ -22,20 +22,25 @@ import torch
 from clipmax import manifest as manifest_module
 from clipmax.inputs import Input, Tensor, tensors
 from clipmax.manifest import MANIFEST_FILE, MODEL_FILE
+from clipmax.origin import Origin
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository
-from training import answers, measurement, probes
+from training import answers, measurement, probes, weights
 from training.config import Run
 from training.data.dataset import Dataset
 from training.features import columns
 from training.loop import Progress
 from training.measurement import Measured
 from training.model import Calibrated
+from training.novelty import Scored
 from training.report import build as report
 from training.report import page
+from training.search.history import History
 
 OPSET = 20
-OUTPUTS = ("logits", "probabilities")
+OUTPUTS = ("logits", "probabilities", "novelty")
+"""Of the graph, in this order; the last one only where there is a score."""
+
 TOLERANCE = 1e-5
 PARITY_BATCHES = (1, 7, 256)
 _GOLDEN_ROWS = 16
@@ -53,6 +58,10 @@ class Finished:
     model: Calibrated
     findings: Sequence[str] = ()
     """What reading the data found worth saying, for the report."""
+    origin: Origin | None = None
+    """The version that the run went on from."""
+    history: History | None = None
+    """Of the search that the configuration is the winner of."""
 
 
 def publish(finished: Finished) -> Path:
@@ -66,7 +75,7 @@ def publish(finished: Finished) -> Path:
     model = to_onnx(finished.model, finished.dataset)
     golden = _golden(finished)
     check_parity(model, finished.model, finished.dataset)
-    measured = measurement.measure(model, finished.dataset, float(finished.model.temperature), finished.run.abstention)
+    measured = measurement.measure(model, finished.dataset, float(finished.model.temperature), finished.run)
     figures = report.build(_evidence(finished, measured))
 
     def write(folder: Path, version: int) -> None:
@@ -95,7 +104,7 @@ def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
             model,
             example,
             input_names=[f"input_{place}" for place in range(len(example))],
-            output_names=list(OUTPUTS),
+            output_names=list(outputs_of(model)),
             opset_version=OPSET,
             dynamic_shapes=(tuple(_free_axes(schema, batch) for schema in dataset.inputs),),  # nested: *columns
             dynamo=True,
@@ -104,7 +113,14 @@ def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
         )
     assert program is not None  # noqa: S101  # dynamo=True always returns a program
     named = _named(program.model_proto, [schema.name for schema in dataset.inputs])
-    return _checked(_without_traces(named))
+    _drop_traces(named)
+    weights.note_lost(named, model.classifier)
+    return _checked(named.SerializeToString())
+
+
+def outputs_of(model: Calibrated) -> tuple[str, ...]:
+    """The names of what a module gives, in its order."""
+    return OUTPUTS if isinstance(model, Scored) else OUTPUTS[:2]
 
 
 def _free_axes(schema: Input, batch: torch.export.Dim) -> dict[int, Any]:
@@ -130,7 +146,7 @@ def _named(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
 
 
 def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float:
-    """Compare onnxruntime's probabilities with torch's, on test rows and on black, white and noisy input.
+    """Compare onnxruntime's probabilities and novelty with torch's, on test rows and on black, white and noisy input.
 
     Returns:
         The largest difference found.
@@ -142,18 +158,21 @@ def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float
     worst = 0.0
     for batch in PARITY_BATCHES:
         for name, inputs in probes.columns(dataset, batch):
-            found = session.run(["probabilities"], inputs)[0]
-            expected = _torch_probabilities(reference, [inputs[schema.name] for schema in dataset.inputs])
-            worst = max(worst, _compare(expected, found, f"{name}, batch {batch}"))
+            names = outputs_of(reference)[1:]
+            expected = _torch_outputs(reference, [inputs[schema.name] for schema in dataset.inputs])[1:]
+            for output, ours, found in zip(names, expected, session.run(names, inputs), strict=True):
+                worst = max(worst, _compare(ours, found, f"{output} of {name}, batch {batch}"))
     return worst
 
 
 def _compare(expected: Tensor, found: Tensor, what: str) -> float:
     if not np.isfinite(found).all():
-        raise Refusal(MODEL_FILE, f"parity on {what}", expected="finite probabilities", found="NaN or infinity")
+        raise Refusal(MODEL_FILE, f"parity on {what}", expected="finite numbers", found="NaN or infinity")
     difference = float(np.abs(expected - found).max())
     if not difference <= TOLERANCE:  # so that a NaN of torch's is refused too
         raise Refusal(MODEL_FILE, f"parity on {what}", expected=f"at most {TOLERANCE}", found=f"{difference:.3g}")
+    if expected.ndim == 1:  # novelty, which has no classes
+        return difference
     close_call = np.sort(expected, axis=1)[:, -1] - np.sort(expected, axis=1)[:, -2] <= 2 * TOLERANCE
     if not (close_call | (expected.argmax(axis=1) == found.argmax(axis=1))).all():
         raise Refusal(MODEL_FILE, f"parity on {what}", expected="the same classes", found="another one")
@@ -165,7 +184,7 @@ def _golden(finished: Finished) -> list[dict[str, Any]]:
     dataset = finished.dataset
     instances = probes.instances(dataset)
     inputs = tensors(dataset.inputs, instances)
-    probabilities = _torch_probabilities(finished.model, [inputs[schema.name] for schema in dataset.inputs])
+    _, probabilities, *_ = _torch_outputs(finished.model, [inputs[schema.name] for schema in dataset.inputs])
     return [
         {"instance": instance, "probabilities": row.tolist()}
         for instance, row in zip(instances, probabilities, strict=True)
@@ -187,14 +206,17 @@ def _document(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "task": "classification",
         "inputs": [schema.model_dump(mode="json") for schema in dataset.inputs],
-        "outputs": ["logits", "probabilities"],
+        "outputs": list(outputs_of(finished.model)),
         "labels": list(dataset.labels),
         "label_metadata": {},
         "temperature": float(finished.model.temperature),
         "metrics": measured.metrics.model_dump(mode="json"),
         "conformal": measured.conformal.model_dump(mode="json"),
         "abstention": measured.abstention.model_dump(mode="json"),
+        "novelty": measured.novelty.model_dump(mode="json") if measured.novelty else None,
         "reference": measured.reference.model_dump(mode="json"),
+        "origin": finished.origin.model_dump(mode="json") if finished.origin else None,
+        "search": finished.history.summary().model_dump(mode="json") if finished.history else None,
         "data": {
             "fingerprint": finished.fingerprint,
             "files": dict(dataset.files),
@@ -230,6 +252,8 @@ def _evidence(finished: Finished, measured: Measured) -> report.Evidence:
         libraries=_libraries(),
         git_commit=_git_commit(),
         findings=finished.findings,
+        origin=finished.origin,
+        history=finished.history,
     )
 
 
@@ -243,6 +267,8 @@ def _portable(run: Run) -> dict[str, Any]:
     for key, value in run.data:
         if isinstance(value, Path):
             configuration["data"][key] = value.name
+    if run.start.version is not None:
+        configuration["start"]["version"] = "/".join(run.start.version.resolve().parts[-2:])
     return configuration
 
 
@@ -267,13 +293,11 @@ def _check_weights(model: Calibrated) -> None:
             raise Refusal("export", name, expected="finite weights", found="NaN or infinity")
 
 
-def _without_traces(model: onnx.ModelProto) -> bytes:
-    """The graph without the exporter's notes: each node carries stack traces with this machine's folders."""
+def _drop_traces(model: onnx.ModelProto) -> None:
+    """Take the exporter's notes out of the graph: each node carries stack traces with this machine's folders."""
     graph = model.graph
     for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
         del part.metadata_props[:]
-    content: bytes = model.SerializeToString()
-    return content
 
 
 def _checked(content: bytes) -> bytes:
@@ -286,8 +310,7 @@ def _checked(content: bytes) -> bytes:
     return content
 
 
-def _torch_probabilities(model: Calibrated, columns: Sequence[Tensor]) -> npt.NDArray[np.float32]:
+def _torch_outputs(model: Calibrated, columns: Sequence[Tensor]) -> list[npt.NDArray[np.float32]]:
     with torch.no_grad():
-        _, probabilities = model(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
-    result: npt.NDArray[np.float32] = probabilities.numpy()
-    return result
+        found = model(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
+    return [output.numpy() for output in found]

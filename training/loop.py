@@ -6,8 +6,6 @@ import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import reduce
-from operator import add
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +17,7 @@ from training import averaging, clipping, config, losses, metrics, observation, 
 from training.data.dataset import Dataset, Indices, Split
 from training.diagnostics import Diagnostics
 from training.features import augmentation, columns
+from training.gradients import Gradients
 from training.model import Classifier
 from training.runtime import derive_seed
 
@@ -79,6 +78,14 @@ class Progress:
     """Parameter name → moving average; empty where `fit.average` is 0."""
     class_weights: Tensor | None = None
     """float32 [K], of the loss; made from the data, so not in a checkpoint."""
+    _gradients: Gradients | None = field(default=None, init=False, repr=False)
+
+    @property
+    def gradients(self) -> Gradients:
+        """Of the weights; made at the first step, when it is settled which of them are frozen."""
+        if self._gradients is None:
+            self._gradients = Gradients(self.model)
+        return self._gradients
 
 
 class NonFiniteError(Exception):
@@ -100,14 +107,12 @@ def train_step(
     Raises:
         NonFiniteError: before the weights are touched.
     """
-    criterion = losses.build(run.loss, progress.class_weights)
-    loss = reduce(add, (criterion(logits, labels) for logits in progress.model.parts(*batch)))
-    progress.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
-    clipped = clipping.RULES[run.clipping.rule](list(progress.model.parameters()), run.clipping.limit, progress.norms)
+    gradients, rule = progress.gradients, run.clipping.rule
+    loss = gradients.fill(batch, labels, losses.build(run.loss, progress.class_weights))
+    clipped = clipping.RULES[rule](gradients.seen_by(rule), run.clipping.limit, progress.norms)
     _check_finite(progress.model, loss, clipped.norm, step)
     progress.optimizer.step()
-    return StepFigures(loss.detach(), clipped.norm, clipped.largest, clipped.fired)
+    return StepFigures(loss, clipped.norm, clipped.largest, clipped.fired)
 
 
 def fit(
@@ -226,7 +231,16 @@ def _check_finite(model: Classifier, loss: Tensor, norm: Tensor, step: int) -> N
     if math.isfinite(loss.item()) and math.isfinite(norm.item()):
         return
     gradient = clipping.non_finite(model.named_parameters()) or f"gradients of norm {norm.item()}"
-    raise NonFiniteError(f"loss {loss.item()}, {gradient} in step {step}")
+    named = ", ".join(part for part in (_non_finite_weight(model), gradient) if part)
+    raise NonFiniteError(f"loss {loss.item()}, {named} in step {step}")
+
+
+def _non_finite_weight(model: Classifier) -> str | None:
+    """The first weight that is not finite and its norm, in words; None if all are."""
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            return f"weight {name} (norm {weight.detach().norm().item()})"
+    return None
 
 
 def _summarize(
@@ -245,7 +259,8 @@ def _summarize(
     validation = dataset.selection
     logits = logits_of(model, dataset, validation)
     if not np.isfinite(logits).all():
-        raise Refusal("training", f"epoch {epoch}", expected="finite logits on validation", found="NaN or infinity")
+        found = f"NaN or infinity after step {epoch * steps - 1}, {_non_finite_weight(model) or 'all weights finite'}"
+        raise Refusal("training", f"epoch {epoch}", expected="finite logits on validation", found=found)
     sample = dataset.train.take(observation.evenly(len(dataset.train), _TRAIN_SAMPLE_ROWS))
     return EpochFigures(
         epoch=epoch,
@@ -266,6 +281,8 @@ def _summarize(
 
 def _diagnose(progress: Progress, run: config.Run, dataset: Dataset) -> Diagnostics:
     rows = observation.sample(len(dataset.train), len(dataset.labels))
+    if run.clipping.on_non_finite == "skip":  # such a row has cost its step already, and must not cost the run
+        rows = rows[np.isfinite(logits_of(progress.model, dataset, dataset.train.take(rows))).all(axis=1)]
     return observation.observe(
         progress.model,
         columns.batch(dataset.inputs, dataset.train, rows),

@@ -82,6 +82,26 @@ def build(settings: config.Loss, weights: Tensor | None = None) -> Loss:
     return partial(LOSSES[settings.name], weights=weights, **options)
 
 
+def with_gradient(loss: Loss, logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss, 0-d, and its gradient in the logits, float32 [N, K]: without weights (p − y) / N for cross-entropy.
+
+    Args:
+        loss: as `build` makes it.
+        logits: float32 [N, K], that no gradient is taken of.
+        labels: int64 [N].
+    """
+    if isinstance(loss, partial) and loss.func is cross_entropy and loss.keywords["weights"] is None:
+        log_p = torch.log_softmax(logits, dim=1)
+        value = functional.nll_loss(log_p, labels)
+        one = torch.ones((), dtype=logits.dtype, device=logits.device).expand(len(labels), 1)
+        return value, log_p.exp_().scatter_add_(1, labels.unsqueeze(1), -one).div_(len(labels))
+    leaf = logits.detach().requires_grad_()
+    with torch.enable_grad():
+        value = loss(leaf, labels)
+    (gradient,) = torch.autograd.grad(value, leaf)
+    return value.detach(), gradient
+
+
 def class_weights(settings: config.Loss, labels: Indices, classes: int) -> Tensor | None:
     """float32 [K] with mean 1 over the rows (`balanced`: rows / (K · rows of the class)), or None for no weights."""
     if settings.class_weights == "none":

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from clipmax.abstention import Abstention
 from clipmax.conformal import Tables
 from clipmax.manifest import Metrics
+from clipmax.novelty import Novelty
 from clipmax.reference import Reference
-from training import abstention, answers, config, conformal, metrics, reference
+from training import abstention, answers, config, conformal, metrics, novelty, reference
 from training.answers import Answers
 from training.data.dataset import Dataset
 
@@ -19,22 +20,26 @@ class Measured:
 
     Args:
         selection: answers for the half of validation that chose the epoch and fitted the temperature.
+        calibration: answers for the other half, which nothing was fitted on before.
         test: answers for the test split.
         metrics: of `test`.
         conformal: tables of both methods, fitted on the other half of validation.
         abstention: threshold, chosen on that half; the first half only says where to begin.
+        novelty: the scores of that half, None where the graph has none.
         reference: of the whole validation split.
     """
 
     selection: Answers
+    calibration: Answers
     test: Answers
     metrics: Metrics
     conformal: Tables
     abstention: Abstention
+    novelty: Novelty | None
     reference: Reference
 
 
-def measure(graph: bytes, dataset: Dataset, temperature: float, settings: config.Abstention) -> Measured:
+def measure(graph: bytes, dataset: Dataset, temperature: float, run: config.Run) -> Measured:
     """Fit on the graph's own float32 probabilities, so that offline and online agree bit for bit.
 
     Raises:
@@ -47,6 +52,7 @@ def measure(graph: bytes, dataset: Dataset, temperature: float, settings: config
     )
     return Measured(
         selection=selection,
+        calibration=calibration,
         test=test,
         metrics=metrics.evaluate(test.logits, test.labels, temperature),
         conformal=Tables(
@@ -56,9 +62,10 @@ def measure(graph: bytes, dataset: Dataset, temperature: float, settings: config
         abstention=abstention.fit(
             calibration.probabilities,
             calibration.labels,
-            risk=settings.risk,
-            confidence_level=settings.confidence_level,
+            risk=run.abstention.risk,
+            confidence_level=run.abstention.confidence_level,
             hint=(selection.probabilities, selection.labels),
         ),
+        novelty=None if calibration.novelty is None else novelty.table(run.novelty.score, calibration.novelty),
         reference=reference.fit(dataset.inputs, dataset.validation, validation.probabilities),
     )

@@ -139,6 +139,16 @@ class Classifier(nn.Module):
 
     def parts(self, *columns: Tensor | Bags) -> list[Tensor]:
         """The perceptron's logits and, where texts are read, the linear model's: each has a loss of its own."""
+        features, logits = self._encode(*columns)
+        deep = self.mlp(features)
+        return [deep] if self.mixture is None else [deep, sum(logits, self.mixture.bias)]
+
+    def features(self, *columns: Tensor | Bags) -> Tensor:
+        """What enters the perceptron: float32 [N, width]."""
+        return self._encode(*columns)[0]
+
+    def _encode(self, *columns: Tensor | Bags) -> tuple[Tensor, list[Tensor]]:
+        """The features of all encoders side by side, and the logits that texts have by themselves."""
         features, logits = [], []
         for encoder, places in zip(self.encoders, self.places, strict=True):
             found = encoder(*(columns[place] for place in places))
@@ -146,8 +156,7 @@ class Classifier(nn.Module):
                 found, own = found
                 logits.append(own)
             features.append(found)
-        deep = self.mlp(torch.cat(features, dim=1) if len(features) > 1 else features[0])
-        return [deep] if self.mixture is None else [deep, sum(logits, self.mixture.bias)]
+        return torch.cat(features, dim=1) if len(features) > 1 else features[0], logits
 
 
 class Calibrated(nn.Module):
@@ -166,7 +175,7 @@ class Calibrated(nn.Module):
                 encoder.join_tables()
         self.register_buffer("temperature", torch.tensor(temperature, dtype=torch.float32))
 
-    def forward(self, *columns: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         logits = self.classifier(*columns)
         return logits, torch.softmax(logits / self.temperature, dim=1)
 

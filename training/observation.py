@@ -55,7 +55,8 @@ def observe(
     model.eval()
     with _hidden(model) as hidden:
         logits = model(*columns)
-    names, parameters = zip(*model.named_parameters(), strict=True)
+    learned = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    names, parameters = zip(*learned, strict=True)
     # torch annotates no None, but gives one for a parameter that the loss does not depend on.
     gradients: Sequence[Tensor | None] = torch.autograd.grad(loss(logits, labels), parameters, allow_unused=True)
     found = diagnostics.measure(

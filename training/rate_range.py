@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from clipmax.refusal import Refusal
-from training import defaults, loop, optimizers, runtime
+from training import loop, optimizers, runtime
 from training import run as running
 from training.config import Run
-from training.data import sources
 from training.data.dataset import Dataset
-from training.features import encoders
 from training.loop import NonFiniteError
 
 STEPS = 200
@@ -46,11 +44,7 @@ def find(run: Run) -> list[Trial]:
     Raises:
         Refusal: data or a configuration that cannot be used; no finite loss at the lowest rates.
     """
-    runtime.prepare(run.threads)
-    dataset = sources.read(run.data, text_length=run.texts.max_length)
-    run = defaults.fill(run, dataset)
-    loop.steps_per_epoch(run, dataset)  # refuses a batch larger than the data
-    trials = list(_trials(run, dataset))
+    trials = list(_trials(running.read(run)))
     if len(trials) < 2:
         raise Refusal("training", f"rate {_LOWEST:g}", expected="finite numbers", found="a diverged loss")
     return trials
@@ -70,9 +64,9 @@ def lines(trials: Sequence[Trial]) -> list[str]:
     return [f"{'learning rate':>14}  loss", *table, suggested]
 
 
-def _trials(run: Run, dataset: Dataset) -> Iterator[Trial]:
-    progress = running.start(run, dataset)
-    dataset = encoders.prepare(progress.model, dataset)
+def _trials(ready: running.Ready) -> Iterator[Trial]:
+    run = ready.run
+    progress, dataset = running.begin(ready)
     progress.model.train()
     total, lowest = 0.0, math.inf
     for step, (batch, labels) in enumerate(itertools.islice(_endless(run, dataset), STEPS)):

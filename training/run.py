@@ -6,6 +6,7 @@ import fcntl
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,22 +14,46 @@ import torch
 from tqdm import tqdm
 
 from clipmax import manifest
+from clipmax.origin import Origin
 from clipmax.refusal import Refusal
-from training import calibration, checkpoint, clipping, defaults, export, loop, losses, optimizers, runtime, tracking
+from training import (
+    calibration,
+    checkpoint,
+    clipping,
+    defaults,
+    export,
+    loop,
+    losses,
+    novelty,
+    optimizers,
+    predecessor,
+    runtime,
+    tracking,
+)
 from training.config import Run
 from training.data import report, sources
 from training.data.dataset import Dataset
+from training.data.recoding import recode
 from training.features import encoders
 from training.loop import Progress
 from training.mixture import Mixture, fit_share
 from training.model import Calibrated, Classifier, perceptron
 from training.outcome import Outcome
+from training.predecessor import Predecessor
+from training.search.history import History
 from training.tracking import NOBODY, Tracker
 
 Say = Callable[[str], None]
 
 
-def train(run: Run, *, resume: bool = False, say: Say = tqdm.write, tracker: Tracker = NOBODY) -> Outcome:
+def train(
+    run: Run,
+    *,
+    resume: bool = False,
+    say: Say = tqdm.write,
+    tracker: Tracker = NOBODY,
+    history: History | None = None,
+) -> Outcome:
     """One run from files to artifact.
 
     Args:
@@ -36,38 +61,88 @@ def train(run: Run, *, resume: bool = False, say: Say = tqdm.write, tracker: Tra
         resume: go on from the newest checkpoint of this name, if there is one.
         say: receives one line at a time.
         tracker: is told of every epoch and of the end.
+        history: of the search that this configuration is the winner of.
 
     Raises:
         Refusal: whatever cannot be used or does not work, with where, field, expected and found.
         KeyboardInterrupt: Ctrl-C; the checkpoint of the last finished epoch is on disk.
     """
-    threads = runtime.prepare(run.threads)
     folder = run.runs / run.name
-    with _alone(folder):
-        dataset = sources.read(run.data, text_length=run.texts.max_length)
-        run = defaults.fill(run, dataset)
-        fingerprint = dataset.fingerprint()
-        loop.steps_per_epoch(run, dataset)  # refuses what cannot work before an old checkpoint goes
-        say(_describe(dataset, threads))
-        findings = report.lines(dataset)
-        for line in findings:
-            say(f"data: {line}")
-        progress = start(run, dataset)
-        dataset = encoders.prepare(progress.model, dataset)
+    with alone(folder):
+        ready = read(run, say=say)
+        progress, dataset = begin(ready)
+        run, fingerprint = ready.run, ready.fingerprint
         _resume(folder, progress, run, fingerprint, resume=resume, say=say)
         with tracking.tracked(tracker, run) as follow:
             _fit(folder, progress, run, dataset, fingerprint, say=say, tracker=tracker)
-            outcome = finish(run, dataset, fingerprint, progress, findings=findings)
+            outcome = finish(
+                run,
+                dataset,
+                fingerprint,
+                progress,
+                findings=ready.findings,
+                origin=ready.predecessor.origin(dataset.labels) if ready.predecessor else None,
+                history=history,
+            )
             follow(outcome)
         checkpoint.remove(folder)
     return outcome
 
 
-def start(run: Run, dataset: Dataset) -> Progress:
-    """A classifier at its first weights, with its optimizer; encoders see the training split only."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A run with no value left open, and its data under the schema that the model will have."""
+
+    run: Run
+    dataset: Dataset
+    fingerprint: str
+    """Of the data as it was read."""
+    findings: Sequence[str]
+    predecessor: Predecessor | None
+
+
+def read(run: Run, *, say: Say = lambda _: None) -> Ready:
+    """Set torch up, read and check everything that a run needs, and say what was found.
+
+    Raises:
+        Refusal: whatever cannot be used, before an old checkpoint goes.
+    """
+    threads = runtime.prepare(run.threads)
+    before = predecessor.read(run.start.version) if run.start.version else None
+    dataset = sources.read(run.data, text_length=run.texts.max_length)
+    fingerprint, findings = dataset.fingerprint(), report.lines(dataset)
+    if before is not None:
+        dataset = recode(dataset, before.manifest.inputs, where=before.folder)
+        run = predecessor.fill(run, before)
+    run = defaults.fill(run, dataset)
+    loop.steps_per_epoch(run, dataset)
+    novelty.check(run.novelty, dataset)
+    say(_describe(dataset, threads))
+    for line in findings:
+        say(f"data: {line}")
+    if before is not None:
+        say(_describe_origin(before.origin(dataset.labels)))
+    return Ready(run=run, dataset=dataset, fingerprint=fingerprint, findings=findings, predecessor=before)
+
+
+def begin(ready: Ready) -> tuple[Progress, Dataset]:
+    """The first weights, new ones or those of the version to go on from, and the data as its encoders take it."""
+    progress = start(ready.run, ready.dataset, ready.predecessor)
+    dataset = encoders.prepare(progress.model, ready.dataset)
+    if ready.predecessor is not None:
+        predecessor.take_over(progress, ready.run, dataset, ready.predecessor)
+    return progress, dataset
+
+
+def start(run: Run, dataset: Dataset, before: Predecessor | None = None) -> Progress:
+    """A classifier at its first weights, with its optimizer; encoders see the training split only, or are restored."""
     torch.manual_seed(runtime.derive_seed(run.seed))
     shares = _shares(dataset)
-    placed = encoders.build(dataset.inputs, dataset.train, run, len(dataset.labels))
+    classes = len(dataset.labels)
+    if before is None:
+        placed = encoders.build(dataset.inputs, dataset.train, run, classes)
+    else:
+        placed = encoders.restore(dataset.inputs, before.weights, run, classes)
     reads_text = any(schema.kind == "text" for schema in dataset.inputs)
     mixture = Mixture.start_at(shares) if reads_text else None
     model = Classifier(placed, perceptron(encoders.width(placed), shares, run.model), mixture)
@@ -83,24 +158,37 @@ def _shares(dataset: Dataset) -> torch.Tensor:
 
 
 def finish(
-    run: Run, dataset: Dataset, fingerprint: str, progress: Progress, *, findings: Sequence[str] = ()
+    run: Run,
+    dataset: Dataset,
+    fingerprint: str,
+    progress: Progress,
+    *,
+    findings: Sequence[str] = (),
+    origin: Origin | None = None,
+    history: History | None = None,
 ) -> Outcome:
-    """Take the best weights, fit the temperature on half of validation, let the exporter measure and publish."""
-    progress.model.load_state_dict(progress.best_weights)
-    _mix(progress.model, dataset)
-    temperature = calibration.fit_temperature(
-        loop.logits_of(progress.model, dataset, dataset.selection), dataset.selection.labels
-    )
+    """Take the best weights, calibrate, fit the novelty score, let the exporter measure and publish."""
+    model = calibrated(progress, dataset)
     finished = export.Finished(
         run=run,
         dataset=dataset,
         fingerprint=fingerprint,
         progress=progress,
-        model=Calibrated(progress.model, temperature),
+        model=novelty.attached(model, dataset, run.novelty.score),
         findings=findings,
+        origin=origin,
+        history=history,
     )
     folder = export.publish(finished)
-    return Outcome(folder, manifest.load(folder).metrics, temperature, progress.best_epoch)
+    return Outcome(folder, manifest.load(folder).metrics, float(model.temperature), progress.best_epoch)
+
+
+def calibrated(progress: Progress, dataset: Dataset) -> Calibrated:
+    """The best weights, with the temperature that half of validation gives."""
+    progress.model.load_state_dict(progress.best_weights)
+    _mix(progress.model, dataset)
+    logits = loop.logits_of(progress.model, dataset, dataset.selection)
+    return Calibrated(progress.model, calibration.fit_temperature(logits, dataset.selection.labels))
 
 
 def _mix(model: Classifier, dataset: Dataset) -> None:
@@ -148,8 +236,12 @@ def _describe(dataset: Dataset, threads: int) -> str:
     return f"{len(dataset.labels)} classes; rows: {rows}; {threads} threads"
 
 
+def _describe_origin(origin: Origin) -> str:
+    return f"from {origin.name} version {origin.version}: {origin.known_labels} labels known, {origin.new_labels} new"
+
+
 @contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def alone(folder: Path) -> Iterator[None]:
     """One run a name at a time: two would overwrite each other's checkpoints. The lock ends with the process."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".lock").open("w") as lock:

@@ -15,6 +15,7 @@ from clipmax.refusal import Refusal, shorten
 from training.clipping import RULES, accepts
 from training.config import SOURCES, Run
 from training.losses import LOSSES
+from training.novelty import NAMES
 from training.optimizers import OPTIMIZERS, SCHEDULES
 
 
@@ -114,6 +115,7 @@ def _check_names(path: Path, run: Run) -> None:
         ("loss.name", run.loss.name, LOSSES),
         ("optimizer.name", run.optimizer.name, OPTIMIZERS),
         ("schedule.name", run.schedule.name, SCHEDULES),
+        ("novelty.score", run.novelty.score, NAMES),
     ):
         if name not in table:
             raise Refusal(path, field, expected=f"one of {', '.join(sorted(table))}", found=repr(name))

@@ -11,16 +11,14 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from bench import page
 from training import config, loop, metrics, run, run_file, runtime
 from training.data import sources
 from training.data.dataset import Dataset
 from training.loop import Progress
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "article.md"
-BEGIN, END = "<!-- written by bench/article/run.py -->", "<!-- end -->"
+DOCUMENT = page.ROOT / "docs" / "article.md"
 SEEDS = (0, 1, 2)
 
 
@@ -35,13 +33,13 @@ class Epoch:
 
 
 def main() -> None:
-    settings = run_file.read(ROOT / "examples" / "mnist" / "article.toml", ["threads=1"])
+    settings = run_file.read(page.ROOT / "examples" / "mnist" / "article.toml", ["threads=1"])
     runtime.prepare(settings.threads)
     dataset = sources.read(settings.data)
     runs = [_run(settings.model_copy(update={"seed": seed}), dataset) for seed in SEEDS]
     table = _table(runs)
     print(table)
-    _replace(DOCUMENT, table)
+    page.write(DOCUMENT, "bench/article/run.py", table)
 
 
 def _run(settings: config.Run, dataset: Dataset) -> list[Epoch]:
@@ -83,13 +81,6 @@ def _table(runs: Sequence[Sequence[Epoch]]) -> str:
         ),
     ]
     return "\n".join(lines)
-
-
-def _replace(document: Path, table: str) -> None:
-    text = document.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    document.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

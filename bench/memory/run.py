@@ -26,9 +26,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "training.md"
-BEGIN, END = "<!-- written by bench/memory/run.py -->", "<!-- end -->"
+from bench import page
+
+DOCUMENT = page.ROOT / "docs" / "training.md"
 GIGABYTE = 10**9
 ROWS, NUMBERS, CATEGORIES = 500_000, 20, 10
 TEXTS, WORDS_A_TEXT, VOCABULARY, CLASSES = 200_000, 20, 30_000, 10
@@ -51,10 +51,10 @@ def main() -> None:
     parser.add_argument("only", nargs="?", choices=sorted(KINDS))
     chosen = parser.parse_args().only
     results = [measure(name) for name in KINDS if chosen in (None, name)]
-    for line in table(results):
-        print(line)
-    if chosen is None and DOCUMENT.exists():
-        write(table(results))
+    lines = table(results)
+    print(lines)
+    if chosen is None:
+        page.write(DOCUMENT, "bench/memory/run.py", lines)
 
 
 def measure(name: str) -> Result:
@@ -79,7 +79,7 @@ def _run(command: list[str]) -> tuple[str, int]:
     """What the command wrote to its terminal, and the most bytes that it had resident."""
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))  # without a width, no bar is drawn
-    child = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=theirs)
+    child = subprocess.Popen(command, cwd=page.ROOT, stdout=subprocess.DEVNULL, stderr=theirs)
     os.close(theirs)
     shown = b""
     while chunk := _read(ours):
@@ -130,21 +130,14 @@ def write_texts(folder: Path) -> Path:
     return file
 
 
-def table(results: list[Result]) -> list[str]:
+def table(results: list[Result]) -> str:
     lines = ["| data | file | peak memory | time left stated |", "| --- | --- | --- | --- |"]
     rows = [
         f"| {TITLES[result.name]} | {result.file_bytes / 10**6:.0f} MB | {result.peak_bytes / GIGABYTE:.2f} GB "
         f"| {result.progress_lines} times |"
         for result in results
     ]
-    return [*lines, *rows]
-
-
-def write(lines: list[str]) -> None:
-    """Put the table between the two marks of the document."""
-    before, rest = DOCUMENT.read_text(encoding="utf-8").split(BEGIN)
-    after = rest.split(END, 1)[1]
-    DOCUMENT.write_text("\n".join([before + BEGIN, "", *lines, "", END]) + after, encoding="utf-8")
+    return "\n".join([*lines, *rows])
 
 
 KINDS: dict[str, Callable[[Path], Path]] = {"rows": write_rows, "texts": write_texts}

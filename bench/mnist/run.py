@@ -13,14 +13,12 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
+from bench import page
 from clipmax.manifest import Metrics
 from training import run, run_file
 
-ROOT = Path(__file__).resolve().parents[2]
-DOCUMENT = ROOT / "docs" / "mnist.md"
-BEGIN, END = "<!-- written by bench/mnist/run.py -->", "<!-- end -->"
+DOCUMENT = page.ROOT / "docs" / "mnist.md"
 SEEDS = (0, 1, 2)
 
 
@@ -44,13 +42,13 @@ def main() -> None:
     table = _table([_run(seed, overrides) for seed in SEEDS], arguments.threads)
     print(table)
     if not arguments.dry:
-        _replace(DOCUMENT, table)
+        page.write(DOCUMENT, "bench/mnist/run.py", table)
 
 
 def _run(seed: int, overrides: Sequence[str]) -> Result:
     with tempfile.TemporaryDirectory() as folder:
         settings = run_file.read(
-            ROOT / "examples" / "mnist" / "recommended.toml",
+            page.ROOT / "examples" / "mnist" / "recommended.toml",
             [*overrides, f"seed={seed}", f"models={folder}/models", f"runs={folder}/runs"],
         )
         started = time.process_time()
@@ -91,13 +89,6 @@ def _mean(results: Sequence[Result]) -> Result:
         temperature=statistics.mean(result.temperature for result in results),
         seconds=statistics.mean(result.seconds for result in results),
     )
-
-
-def _replace(document: Path, table: str) -> None:
-    text = document.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    document.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -21,9 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench import page
+
 HERE = Path(__file__).resolve().parent
-DOCUMENT = HERE.parents[1] / "docs" / "performance.md"
-BEGIN, END = "<!-- written by bench/training/run.py -->", "<!-- end of bench/training/run.py -->"
+DOCUMENT = page.ROOT / "docs" / "performance.md"
 
 
 @dataclass
@@ -62,7 +63,7 @@ def main() -> None:
     table = _table(field_, arguments, load)
     print(table)
     if not arguments.dry:
-        _replace(DOCUMENT, table)
+        page.write(DOCUMENT, "bench/training/run.py", table)
 
 
 def _race(field_: Sequence[Contender], arguments: argparse.Namespace) -> float:
@@ -133,13 +134,6 @@ def _row(each: Contender, base: float) -> str:
         f"| {each.title} | {seconds:.2f} | {seconds / base:.2f} | {each.median('processor_seconds'):.2f} "
         f"| {each.epochs[-1]['loss']:.3f} | {each.epochs[-1]['peak_mib']:.0f} MiB |"
     )
-
-
-def _replace(document: Path, table: str) -> None:
-    text = document.read_text(encoding="utf-8")
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END)
-    document.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -26,6 +26,8 @@ from service.engine.queue import Caller, Piece, Queue, Tensors, Ticket
 from service.engine.session import Outputs, Session
 from service.engine.worker import Worker
 from service.reading.body import ClientGone
+from service.telemetry.meter import UNMETERED, Meter, Unmetered
+from service.telemetry.telemetry import Silence, Telemetry
 
 ROWS = 256
 """Most rows of one run."""
@@ -46,15 +48,17 @@ Note = Callable[[int, float], None]
 class Batchers:
     """One batcher for each session, for as long as the session is in use."""
 
-    def __init__(self, worker: Worker, note: Note) -> None:
+    def __init__(self, worker: Worker, note: Note, telemetry: Telemetry | Silence) -> None:
         self._worker = worker
         self._note = note
+        self._telemetry = telemetry
         self._batchers: WeakKeyDictionary[Session, Batcher] = WeakKeyDictionary()
 
     def of(self, session: Session) -> Batcher:
         batcher = self._batchers.get(session)
         if batcher is None:
-            batcher = self._batchers[session] = Batcher(session, self._worker, self._note)
+            meter = self._telemetry.meter(session)
+            batcher = self._batchers[session] = Batcher(session, self._worker, self._note, meter)
         return batcher
 
 
@@ -69,17 +73,19 @@ class Batcher:
         session: what runs.
         worker: the thread for long runs.
         note: told rows and seconds, everything around them included, of each run that others waited for.
+        meter: counts runs.
 
     Attributes:
         words: of the session, for writing answers.
     """
 
-    def __init__(self, session: Session, worker: Worker, note: Note) -> None:
+    def __init__(self, session: Session, worker: Worker, note: Note, meter: Meter | Unmetered = UNMETERED) -> None:
         self.words = Words(session)
         # Weak, or the batcher would keep the session that it is kept by; whoever waits for an answer holds it.
         self._session = weakref.ref(session)
         self._worker = worker
         self._note = note
+        self._meter = meter
         self._inputs = session.manifest.inputs
         self._first = self._inputs[0].name
         self._texts = tuple(one.name for one in self._inputs if one.kind == "text")
@@ -96,6 +102,23 @@ class Batcher:
     def rows(self, tensors: Tensors) -> int:
         """How many rows a request has."""
         return len(tensors[self._first])
+
+    def answer(self, tensors: Tensors, caller: Caller) -> Share | None:
+        """Run a request at once: where it came alone, nothing else waits or runs, and the run is short; else None.
+
+        The same as `submit` would do, without a place in the queue and a turn of the event loop.
+
+        Raises:
+            Exception: what the session raises for these rows.
+        """
+        if self._is_busy or not caller.is_alone() or caller.seconds_left() is not None:
+            return None
+        rows = self.rows(tensors)
+        size = rows * max((tensors[name].shape[1] for name in self._texts), default=1)
+        if size > self._cap or self._pace.expected(size) > self._inline_seconds:
+            return None
+        self._meter.waited((0.0,))
+        return Share(self._timed(tensors, size), 0, rows)
 
     def submit(self, tensors: Tensors, caller: Caller) -> asyncio.Future[Share]:
         """Queue a request.
@@ -118,10 +141,7 @@ class Batcher:
         self._queue.add(ticket)
         if not self._is_busy:
             self._is_busy = True
-            if caller.is_alone():
-                self._flush()  # there is nobody to wait for
-            else:
-                loop.call_soon(self._flush)
+            loop.call_soon(self._flush)
         return ticket.future
 
     def _flush(self) -> None:
@@ -131,6 +151,8 @@ class Batcher:
             self._is_busy, self._left_behind = False, None
             return
         self._keep_time(rows)
+        now = time.perf_counter()
+        self._meter.waited([now - piece.ticket.since for piece in pieces])
         size = rows * width
         if self._pace.expected(size) <= self._inline_seconds:
             self._deliver(self._run(pieces, size))
@@ -157,22 +179,27 @@ class Batcher:
     # What may be in the worker's thread, one run at a time
 
     def _run(self, pieces: Sequence[Piece], size: int) -> list[tuple[Ticket, Share | Exception]]:
-        began = self._clock()
         try:
-            results = self._results(pieces)
+            results = self._timed({one.name: self._gather(one.name, pieces) for one in self._inputs}, size)
         except Exception as error:  # noqa: BLE001  # onnxruntime has a class for each status; whoever is guilty gets it
             if len(pieces) == 1:
                 return [(pieces[0].ticket, error)]
             return [share for piece in pieces for share in self._run([piece], size)]
-        self._pace.note(size, self._clock() - began)
         return _shares(results, pieces)
 
-    def _results(self, pieces: Sequence[Piece]) -> Results:
-        tensors = {one.name: self._gather(one.name, pieces) for one in self._inputs}
+    def _timed(self, tensors: Tensors, size: int) -> Results:
+        """One run, and what it took."""
+        began = self._clock()
         session = self._session()
         if session is None:
             raise ClientGone
-        return Results(self.words, session.run(tensors), remarks(self._inputs, tensors))
+        entered = time.perf_counter()
+        outputs = session.run(tensors)
+        left = time.perf_counter()
+        results = Results(self.words, outputs, remarks(self._inputs, tensors))
+        self._meter.ran(results, tensors, left - entered)
+        self._pace.note(size, self._clock() - began)
+        return results
 
     def _gather(self, name: str, pieces: Sequence[Piece]) -> Tensor:
         """One input of all pieces, below each other."""
@@ -259,9 +286,7 @@ def _joined(ticket: Ticket) -> Share:
     """What several runs gave, in the order of the request's rows."""
     parts = ticket.parts
     order = slice(None) if ticket.order is None else np.argsort(ticket.order)
-    outputs = [part.outputs for part in parts]
-    logits = np.concatenate([part.logits for part in outputs])[order]
-    probabilities = np.concatenate([part.probabilities for part in outputs])[order]
+    outputs = Outputs.joined([part.outputs for part in parts]).of(order)
     found = {name: np.concatenate([part.remarks[name] for part in parts])[order] for name in parts[0].results.remarks}
-    results = parts[0].results.like(Outputs(logits=logits, probabilities=probabilities), found)
+    results = parts[0].results.like(outputs, found)
     return Share(results, 0, ticket.rows)

@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 from clipmax.problems import Problem
 from clipmax.refusal import Refusal
-from clipmax.repository import Repository
+from clipmax.repository import Repository, read_verified
 from service import logs
 from service.engine.policy import Policy
 from service.engine.providers import Execution, check_available
@@ -156,6 +156,18 @@ class Catalog:
         if session is None:
             raise Problem("MODEL_NOT_FOUND", "no model of this name and version is served")
         return session
+
+    def read(self, session: Session, file: str) -> bytes:
+        """A file of a version that serves, exactly as it was published.
+
+        Raises:
+            Problem: PATH_NOT_FOUND where the version has none of this name, or it is no longer what was published.
+        """
+        manifest = session.manifest
+        try:
+            return read_verified(self._repository.folder(manifest.name, manifest.version), manifest, file)
+        except (KeyError, Refusal) as error:
+            raise Problem("PATH_NOT_FOUND", "the version has no such file") from error
 
     def find_default(self) -> Session:
         """The session behind `POST /predict`.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+import time
 from collections import deque
 from collections.abc import Mapping
 from typing import NamedTuple, Protocol
@@ -47,6 +48,7 @@ class Ticket:
         era: how many runs had begun and ended when it came.
         turn: its place among all that wait, the lowest first.
         parts: what the runs so far gave, where it takes more than one.
+        since: when it came, by `time.perf_counter`.
     """
 
     width = 1
@@ -60,6 +62,7 @@ class Ticket:
         self.rows = rows
         self.caller = caller
         self.future = future
+        self.since = time.perf_counter()
 
     def joinable(self, rows: int, width: int, cap: int) -> int:
         """How many of its next rows fit into a run of `rows` rows so far that are padded to `width`.

@@ -16,12 +16,14 @@ import onnxruntime
 
 from clipmax import inputs
 from clipmax.manifest import MODEL_FILE, Manifest
+from clipmax.novelty import OUTPUT as NOVELTY
 from clipmax.problems import Problem
 from clipmax.refusal import Refusal
 from clipmax.repository import read_verified, verify_files
 from service import logs
 from service.engine import graph, providers
 from service.engine.providers import Execution, Provider
+from service.telemetry.meter import Meter
 
 TOLERANCE = 1e-5
 """Largest difference of a probability from its golden one, and of a row's sum from 1."""
@@ -32,10 +34,26 @@ _TYPES: Mapping[str, str] = {"float32": "tensor(float)", "int32": "tensor(int32)
 
 @dataclass(frozen=True, slots=True)
 class Outputs:
-    """One run's results, a row an instance: float32 [N, K] each."""
+    """One run's results, a row an instance: float32 [N, K] each, and float32 [N] where the version has a novelty."""
 
     logits: npt.NDArray[np.float32]
     probabilities: npt.NDArray[np.float32]
+    novelty: npt.NDArray[np.float32] | None = None
+
+    def of(self, rows: slice | npt.NDArray[np.intp]) -> Outputs:
+        """These rows, in this order."""
+        novelty = None if self.novelty is None else self.novelty[rows]
+        return Outputs(self.logits[rows], self.probabilities[rows], novelty)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Outputs]) -> Outputs:
+        """What several runs of one session gave, one after the other."""
+        novelty = [part.novelty for part in parts if part.novelty is not None]
+        return cls(
+            np.concatenate([part.logits for part in parts]),
+            np.concatenate([part.probabilities for part in parts]),
+            np.concatenate(novelty) if novelty else None,
+        )
 
 
 class Session:
@@ -45,6 +63,7 @@ class Session:
         manifest: the words that belong to the graph.
         provider: the execution provider that runs, which may be another than asked for under `prefer`.
         operators: how many ran on which provider in the warm-up; empty on the CPU, where there is no choice.
+        meter: where its runs and answers are counted, once it has one.
     """
 
     def __init__(self, manifest: Manifest, session: onnxruntime.InferenceSession, execution: Execution) -> None:
@@ -52,6 +71,7 @@ class Session:
         self.provider = providers.obtained(session)
         self.operators: Mapping[Provider, int] = {}
         self._asked = execution.provider
+        self.meter: Meter | None = None
         self._session = session
 
     @classmethod
@@ -84,12 +104,12 @@ class Session:
     def run(self, tensors: Mapping[str, inputs.Tensor]) -> Outputs:
         """Input tensors by name, [N, …] each → outputs of the same N rows."""
         try:
-            logits, probabilities = self._session.run(["logits", "probabilities"], dict(tensors))
+            found = self._session.run(self.manifest.outputs, dict(tensors))
         except Exception as error:  # onnxruntime raises a class of its own for each status, all directly Exceptions
             if providers.is_sticky(error):
                 _leave(self, error)
             raise
-        return Outputs(logits=logits, probabilities=probabilities)
+        return Outputs(**dict(zip(self.manifest.outputs, found, strict=True)))
 
 
 def _leave(session: Session, error: Exception) -> NoReturn:
@@ -139,10 +159,14 @@ def _options(execution: Execution) -> onnxruntime.SessionOptions:
 def _check_signature(session: onnxruntime.InferenceSession, manifest: Manifest, path: Path) -> None:
     """Names, types and shapes of the graph are those that the manifest promises; only N and a -1 are free."""
     expected_inputs = {one.name: (_TYPES[one.dtype], tuple(one.shape)) for one in manifest.inputs}
-    row: tuple[int, ...] = (len(manifest.labels),)
-    expected_outputs = {str(name): ("tensor(float)", row) for name in manifest.outputs}
+    expected_outputs = {str(name): ("tensor(float)", _row(name, manifest)) for name in manifest.outputs}
     _check_arguments("inputs", session.get_inputs(), expected_inputs, path)
     _check_arguments("outputs", session.get_outputs(), expected_outputs, path)
+
+
+def _row(output: str, manifest: Manifest) -> tuple[int, ...]:
+    """The shape of a row's part of an output."""
+    return () if output == NOVELTY else (len(manifest.labels),)
 
 
 def _check_arguments(
@@ -159,7 +183,7 @@ def _check_arguments(
         if argument.type != dtype:
             raise Refusal(path, f"{field}.{name}.type", expected=dtype, found=argument.type)
         if [_size(size) for size in argument.shape] != [-1, *shape]:
-            raise Refusal(path, f"{field}.{name}.shape", expected=f"[N, {_text(shape)}]", found=f"{argument.shape}")
+            raise Refusal(path, f"{field}.{name}.shape", expected=f"[{_text(shape)}]", found=f"{argument.shape}")
 
 
 def _size(dimension: int | str | None) -> int:
@@ -168,7 +192,7 @@ def _size(dimension: int | str | None) -> int:
 
 
 def _text(shape: tuple[int, ...]) -> str:
-    return ", ".join(str(size) for size in shape)
+    return ", ".join(["N", *map(str, shape)])
 
 
 def _check_golden(session: Session, path: Path) -> None:

@@ -10,7 +10,7 @@ an exception that somebody keeps would keep the proxies of its frames; so none l
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import simdjson
@@ -43,6 +43,13 @@ class Rows:
     options: Options
 
 
+class Part(NamedTuple):
+    """Some rows of a long request: how many, and their float32 [N, *shape] or the refusal of the first wrong one."""
+
+    rows: int
+    found: Tensor | Problem
+
+
 class Reader:
     """One parser, so not for more than one thread."""
 
@@ -62,14 +69,55 @@ class Reader:
         except _ERRORS:
             return None
 
+    def frame(self, body: bytes) -> Options | None:
+        """What a body asks for whose instances are an empty array, and the only array in it; raises nothing."""
+        try:
+            document: Any = self._parser.parse(body)
+            options = _options(document)
+            is_empty = isinstance(document["instances"], simdjson.Array) and len(document["instances"]) == 0
+            return options if is_empty and body.count(b"[") == 1 else None
+        except _ERRORS:
+            return None
+
+    def part(self, body: bytes, schema: ImageInput, first: int) -> Part | None:
+        """The rows of a body that is a bare array of them, the first of which has this number; raises nothing.
+
+        Returns:
+            None where the exact reader must look.
+        """
+        if b"{" in body:
+            return None
+        try:
+            instances: Any = self._parser.parse(body)
+            rows = len(instances)
+            tensor = self._tensor_if_usual(body, instances, rows, schema) if rows else None
+            if tensor is not None:
+                return Part(rows, tensor)
+            problem = _guilty(instances, schema, is_regular=_has_brackets(body, rows + 1), first=first)
+            return None if problem is None else Part(rows, problem)
+        except _ERRORS:
+            return None
+
     def _rows(self, body: bytes, instances: Any, schema: ImageInput, options: Options) -> Rows | None:
         rows = len(instances)
-        if not 0 < rows <= self._limits.max_batch_rows or not self._is_regular(body, instances, rows, schema):
+        if not 0 < rows <= self._limits.max_batch_rows:
+            return None
+        tensor = self._tensor(body, instances, rows, schema)
+        return None if tensor is None else Rows(tensor, options)
+
+    def _tensor_if_usual(self, body: bytes, instances: Any, rows: int, schema: ImageInput) -> Tensor | None:
+        try:
+            return self._tensor(body, instances, rows, schema)
+        except _ERRORS:
+            return None
+
+    def _tensor(self, body: bytes, instances: Any, rows: int, schema: ImageInput) -> Tensor | None:
+        if not self._is_regular(body, instances, rows, schema):
             return None
         values = np.frombuffer(instances.as_buffer(of_type="d"))
         if values.size != rows * schema.size or not _is_small(values):
             return None
-        return Rows(values.astype(np.float32).reshape(rows, *schema.shape), options)
+        return values.astype(np.float32).reshape(rows, *schema.shape)
 
     def _is_regular(self, body: bytes, instances: Any, rows: int, schema: ImageInput) -> bool:
         """Whether every row is flat, or every row nested as the schema says.
@@ -122,10 +170,17 @@ def _told(body: bytes, schema: ImageInput, limits: v1.Limits) -> Problem | None:
         return None
 
 
-def _guilty(instances: Any, schema: ImageInput, *, is_regular: bool) -> Problem | None:
-    """The first row that the schema refuses; `is_regular` says that there are as many arrays as flat rows have."""
+def _guilty(instances: Any, schema: ImageInput, *, is_regular: bool, first: int = 0) -> Problem | None:
+    """The first row that the schema refuses.
+
+    Args:
+        instances: a simdjson array of rows.
+        schema: of a row.
+        is_regular: whether there are as many arrays as flat rows have.
+        first: the number of the first row.
+    """
     size = schema.size
-    for number, row in enumerate(instances):
+    for number, row in enumerate(instances, start=first):
         if isinstance(row, simdjson.Array):
             if len(row) == size and _is_flat(row, size) and (is_regular or not _holds_arrays(row)):
                 continue

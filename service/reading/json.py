@@ -20,6 +20,11 @@ _BRACKETS = re.compile(rb'"(?:[^"\\]++|\\.)*+"|[\[\]{}]', re.DOTALL)
 _SURROGATE_ESCAPE = re.compile(rb"\\u[dD][89a-fA-F]")
 
 
+LONG_BYTES = 1024 * 1024
+"""Of longer bodies even plain numbers are made by a function of ours: C code that makes millions of them in one go
+would keep Python's lock for that long, and every other request waiting."""
+
+
 def decode(body: bytes, *, max_depth: int) -> Any:
     """The document of a body.
 
@@ -31,7 +36,7 @@ def decode(body: bytes, *, max_depth: int) -> Any:
     text = _text(body)
     check_depth(body, max_depth)
     try:
-        document = _DECODER.decode(text)
+        document = (_DECODER if len(body) <= LONG_BYTES else _PATIENT_DECODER).decode(text)
     except json.JSONDecodeError as error:
         raise _invalid(error) from None
     if _SURROGATE_ESCAPE.search(body):
@@ -99,4 +104,11 @@ def _constant(_name: str) -> float:
     raise Problem("JSON_INVALID", "NaN and Infinity are not JSON")
 
 
+def _number(digits: str) -> float:
+    return float(digits)
+
+
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant)
+_PATIENT_DECODER = json.JSONDecoder(
+    object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_constant
+)

@@ -150,8 +150,8 @@ def _encoded_images(schema: ImageInput, given: Given) -> Tensor:
 
 
 def _column(schema: NumberInput, given: Given) -> Tensor:
-    values = _numbers(given, missing=True).astype(np.float64)
-    _check_finite(values, given, missing=True)
+    values = _numbers(given, missing=schema.may_be_missing).astype(np.float64)
+    _check_finite(values, given, missing=schema.may_be_missing)
     return schema.cast(values)
 
 

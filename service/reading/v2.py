@@ -16,6 +16,7 @@ from typing import Any
 
 from clipmax import inputs
 from clipmax.inputs import Input
+from clipmax.novelty import OUTPUT as NOVELTY
 from clipmax.problems import Problem
 from service.reading import binary, json, tensors
 from service.reading.body import Headers
@@ -172,7 +173,7 @@ def _output(value: Any, pointer: str, names: Sequence[str], binary_default: bool
         place = f"{pointer}/parameters/classification"
         if type(classes) is not int or not 1 <= classes <= _CLASSES_LIMIT:
             raise Problem("PARAMETER", "classification must be an integer of at least 1", pointer=place)
-        if name in {LABEL, OUT_OF_RANGE}:
+        if name in {LABEL, OUT_OF_RANGE, NOVELTY}:
             raise Problem("PARAMETER", "this output has no classes", pointer=place)
     return Wanted(name, _switch(parameters, "binary_data", pointer, default=binary_default), classes)
 

@@ -45,6 +45,13 @@ class Top(Body):
     probability: float
 
 
+class Novelty(Body):
+    """How unlike the training data a row is."""
+
+    score: float = Field(description="the graph's; higher is less alike")
+    p_value: float = Field(gt=0, le=1, description="the share of rows like the training data that is at least as novel")
+
+
 class Prediction(Body):
     """The answer for one instance."""
 
@@ -56,6 +63,7 @@ class Prediction(Body):
     truncated: list[str] | None = Field(default=None, description="inputs with a text that was cut")
     prediction_set: list[str] | None = Field(default=None, description="likeliest first, where coverage was given")
     abstained: bool | None = Field(default=None, description="where asked for")
+    novelty: Novelty | None = Field(default=None, description="where asked for")
     probabilities: dict[str, float] | None = Field(default=None, description="by label, where asked for")
     logits: dict[str, float] | None = Field(default=None, description="by label, where asked for")
 

@@ -92,6 +92,7 @@ class ServerMetadata(Body):
     name: str
     version: str
     extensions: list[str]
+    parameters: dict[str, Any] = Field(description="default_model, null where there is none, and limits of a request")
 
 
 class TensorMetadata(Body):

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
 from typing import Any
 
 import numpy as np
 
+from clipmax import inputs
 from clipmax.inputs import ImageInput, Input, NumberInput
 from service.engine.catalog import Catalog
 from service.engine.session import Session
-from service.routes import bodies, bodies_v2
+from service.routes import bodies, bodies_v2, schemas
 
 _UNSEEN = (bodies.Question, bodies.ProblemBody, bodies_v2.InferRequest, bodies_v2.IndexRequest)
 
 
 def with_models(document: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
-    """Put a golden example of each model into the examples of the predict operations."""
+    """Put a golden example of each model into the predict operations, and operations of its own for each model.
+
+    Those have the model's name in their path and its shapes and labels in their schemas, so that "Try it out" works
+    at once.
+    """
     document["components"]["schemas"] |= bodies.schemas(*_UNSEEN)
     sessions = {name: catalog.find(name) for name in catalog.served_names()}
     examples = {name: _example(session) for name, session in sessions.items()}
@@ -30,9 +35,40 @@ def with_models(document: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
         for operation in operations.values():
             _add_names(operation, catalog)
             _remove_validation(operation)
+    if catalog.default_model in sessions:
+        _fit(paths["/predict"]["post"], sessions[catalog.default_model])
+    own = {path: operations for session in sessions.values() for path, operations in _paths(paths, session).items()}
+    document["paths"] = own | paths  # those of the models first: they are what a visitor looks for
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
     return document
+
+
+def _paths(paths: dict[str, Any], session: Session) -> dict[str, Any]:
+    """The predict and infer operations of one model, under its name."""
+    name = session.manifest.name
+    v1, v2 = f"/v1/models/{name}:predict", f"/v2/models/{name}/infer"
+    predict = _own(paths["/v1/models/{name}:predict"]["post"], f"Predict with {name}", session, _example(session))
+    infer = _own(paths["/v2/models/{name}/infer"]["post"], f"Infer with {name} (V2)", session, _example_v2(session))
+    _fit(predict, session)
+    return {v1: {"post": predict}, v2: {"post": infer}}
+
+
+def _own(operation: dict[str, Any], summary: str, session: Session, example: dict[str, Any]) -> dict[str, Any]:
+    """An operation for any model → the same for one."""
+    found = copy.deepcopy(operation)
+    name = session.manifest.name
+    found |= {"tags": [name], "summary": summary, "description": example["description"]}
+    found["operationId"] = f"{operation['operationId']}_{name}"
+    found["parameters"] = [one for one in operation["parameters"] if one["name"] != "name"]
+    _add_examples(found, {name: example})
+    return found
+
+
+def _fit(operation: dict[str, Any], session: Session) -> None:
+    """The schemas of a V1 operation become those of one model."""
+    operation["requestBody"]["content"]["application/json"]["schema"] = schemas.question(session.manifest)
+    operation["responses"]["200"]["content"]["application/json"]["schema"] = schemas.answer(session.manifest)
 
 
 def _for_path(path: str, examples: dict[str, Any], default_model: str | None) -> dict[str, Any]:
@@ -67,17 +103,10 @@ def _example(session: Session) -> dict[str, Any]:
 
 
 def _example_v2(session: Session) -> dict[str, Any]:
-    schemas = session.manifest.inputs
-    values = _values(schemas, session.manifest.golden[0].instance)
-    tensors = [_tensor(schema, value) for schema, value in zip(schemas, values, strict=True)]
+    manifest = session.manifest
+    values = inputs.by_name(manifest.inputs, manifest.golden[0].instance)
+    tensors = [_tensor(schema, values[schema.name]) for schema in manifest.inputs]
     return _described(session, {"inputs": tensors, "outputs": [{"name": "probabilities"}, {"name": "label"}]})
-
-
-def _values(schemas: Sequence[Input], instance: Any) -> list[Any]:
-    """One V1 instance, in whichever of its forms, as a value an input."""
-    if isinstance(instance, Mapping) and schemas[0].name in instance:
-        return [instance.get(schema.name) for schema in schemas]
-    return [instance] if len(schemas) == 1 else list(instance)
 
 
 def _tensor(schema: Input, value: Any) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from service.engine.worker import INLINE_BYTES
 from service.exchange import Exchange, exchange_of
 from service.inference import Inference
 from service.reading import body as bodies_read
-from service.reading import fast, v1
+from service.reading import fast, pieces, v1
 from service.routes import bodies
 
 _VERSION = re.compile(r"[1-9][0-9]{0,8}")
@@ -57,7 +57,7 @@ class Predictor:
             Problem: whatever is wrong with the request.
             ClientGone: nobody waits for the answer any more.
         """
-        session = find()
+        session = exchange.session = find()
         bodies_read.check_json_headers(exchange.headers)
         body = await self._inference.body(exchange)
         tensors, options = self._read_usual(session, body) or await self._read(session, body)
@@ -66,7 +66,7 @@ class Predictor:
             self._inference.words(session).check(options)
         waiting = self._inference.submit(session, tensors, exchange)
         del tensors  # held here until the answer, it would make every other request take fresh memory
-        share = await waiting
+        share = waiting if isinstance(waiting, answer.Share) else await waiting
         return answer.encode(share, options, exchange.request_id)
 
     def _read_usual(self, session: Session, body: bytes) -> Question | None:
@@ -107,12 +107,11 @@ def read(session: Session, body: bytes, limits: v1.Limits) -> Question:
 
 
 def _read_long(schema: inputs.ImageInput, body: bytes, limits: v1.Limits) -> Question | None:
-    found = usual(fast.Reader(limits), schema, body) if len(body) > fast.KEPT_BYTES else None
-    if found is None:
-        problem = fast.refusal(body, schema, limits)
-        if problem is not None:
-            raise problem
-    return found
+    is_long = len(body) > fast.KEPT_BYTES  # a shorter one is here because the fast reader did not take it
+    found = pieces.read(body, schema, limits) if is_long else fast.refusal(body, schema, limits)
+    if isinstance(found, Problem):
+        raise found
+    return None if found is None else ({schema.name: found.tensor}, found.options)
 
 
 def usual(reader: fast.Reader, schema: inputs.ImageInput, body: bytes) -> Question | None:
@@ -182,10 +181,10 @@ def _version_status(version: Version) -> dict[str, Any]:
         "state": _STATES[version.state],
         "status": {"error_code": code, "error_message": message},
     }
-    return found if reason is None else found | {"reason": _reason(reason)}
+    return found if reason is None else found | {"reason": reason_of(reason)}
 
 
-def _reason(reason: Refusal) -> dict[str, str]:
+def reason_of(reason: Refusal) -> dict[str, str]:
     """The four parts of a refusal, the path cut to its last name."""
     file = Path(reason.where).name
     return {"file": file, "field": reason.field, "expected": reason.expected, "found": reason.found}

@@ -12,9 +12,10 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
+from clipmax.novelty import OUTPUT as NOVELTY
 from clipmax.problems import Problem
 from service import answer_v2
-from service.answer import OUT_OF_RANGE
+from service.answer import OUT_OF_RANGE, Share
 from service.engine.catalog import Catalog, State, Version
 from service.engine.session import Session
 from service.exchange import Exchange, Rendered, exchange_of
@@ -75,13 +76,13 @@ class Inferrer:
             Problem: whatever is wrong with the request.
             ClientGone: nobody waits for the answer any more.
         """
-        session = find()
+        session = exchange.session = find()
         check_headers(exchange.headers)
         question = await self._read(session, exchange)
         wanted, given_id = question.outputs, question.id
         waiting = self._inference.submit(session, question.tensors, exchange)
         del question  # held here until the answer, its tensors would make every other request take fresh memory
-        share = await waiting
+        share = waiting if isinstance(waiting, Share) else await waiting
         share.results.check(share.start, share.stop)
         flags = share.remarks[OUT_OF_RANGE, ""]
         return rendered(answer_v2.encode(session, share.outputs, flags, wanted, given_id or exchange.request_id))
@@ -143,7 +144,9 @@ def model_metadata(session: Session, versions: list[int], limits: Limits) -> dic
     """What a model takes and gives; `parameters` holds what the protocol has no place for."""
     manifest = session.manifest
     classes = len(manifest.labels)
-    outputs: list[tuple[str, str, list[int]]] = [(name, "FP32", [-1, classes]) for name in manifest.outputs]
+    outputs: list[tuple[str, str, list[int]]] = [
+        (name, "FP32", [-1] if name == NOVELTY else [-1, classes]) for name in manifest.outputs
+    ]
     outputs += [(v2.LABEL, "BYTES", [-1]), (v2.OUT_OF_RANGE, "BOOL", [-1])]
     return {
         "name": manifest.name,

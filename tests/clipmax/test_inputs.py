@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 from pydantic import ValidationError
 
-from clipmax.inputs import ImageInput, NumberInput, tensors
+from clipmax.inputs import CategoryInput, ImageInput, NumberInput, tensors, word
 from clipmax.problems import Problem
 
 GRAY = ImageInput(name="image", shape=(2, 3))
@@ -156,3 +157,35 @@ def test_an_origin_keeps_the_digits_that_float32_would_lose() -> None:
     assert np.isnan(tensor[2, 0])
     assert np.isfinite(tensor[3, 0])
     assert schema.out_of_range(tensor).tolist() == [False, False, False, True]
+
+
+FLAGS = CategoryInput(name="flag", categories=("0", "1", "2.5", "false", "true"))
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [
+        *[("1", 3), (1, 3), (1.0, 3), (0, 2), (-0.0, 2), (2.5, 4), (True, 6), (False, 5), ("true", 6), (None, 1)],
+        *[("1.0", 0), ("True", 0), (2, 0), (1e300, 0), (" 1", 0)],
+    ],
+)
+def test_numbers_and_booleans_are_words(value: Any, code: int) -> None:
+    """Spelled by one rule; a string is a word as it stands."""
+    assert tensors([FLAGS], [{"flag": value}])["flag"].tolist() == [[code]]
+
+
+@pytest.mark.parametrize(
+    ("value", "code"),
+    [([], "TYPE"), ({}, "TYPE"), (math.inf, "NUMBER_RANGE"), (math.nan, "NUMBER_RANGE"), (10**400, "NUMBER_RANGE")],
+)
+def test_what_is_no_word_is_a_problem(value: Any, code: str) -> None:
+    """With its place."""
+    with pytest.raises(Problem) as caught:
+        tensors([FLAGS], [{"flag": "1"}, {"flag": value}])
+    assert (caught.value.kind.code, caught.value.pointer) == (code, "/instances/1/flag")
+
+
+@given(st.one_of(st.integers(), st.booleans(), st.floats(allow_nan=False, allow_infinity=False)))
+def test_a_word_survives_json(value: float) -> None:
+    """However a client writes the number."""
+    assert word(json.loads(json.dumps(value))) == word(value)

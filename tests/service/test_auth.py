@@ -80,7 +80,9 @@ def test_a_key_in_the_query_is_not_read(guarded: Running, parameter: str) -> Non
     check(exchange(guarded, post(f"/predict?{parameter}={KEY}", GOOD)), "AUTH")
 
 
-@pytest.mark.parametrize("path", ["/v1/models/tiny", "/v1/models/none", "/docs", "/openapi.json", "/nothing", "/"])
+@pytest.mark.parametrize(
+    "path", ["/v1/models/tiny", "/v1/models/none", "/docs", "/openapi.json", "/nothing", "/playground/models.json"]
+)
 def test_every_other_path_asks_too(guarded: Running, path: str) -> None:
     """Whoever is not known does not learn what there is."""
     check(exchange(guarded, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()), "AUTH")

@@ -188,7 +188,7 @@ def test_an_unknown_model_has_no_status(service: Running, method: str) -> None:
     assert answer.status == 404
 
 
-@pytest.mark.parametrize("path", ["/", "/nothing", f"/{MARKER}", "/predict/", "/docs/..%2f..%2fapp.py", "/v1"])
+@pytest.mark.parametrize("path", ["/nothing", f"/{MARKER}", "/predict/", "/docs/..%2f..%2fapp.py", "/v1"])
 def test_an_unknown_path_is_a_problem(service: Running, path: str) -> None:
     """There is no redirect and no page of the framework."""
     check(exchange(service, f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()), "PATH_NOT_FOUND")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -128,3 +129,39 @@ def test_workers_that_keep_dying_end_the_service(models: Path, tmp_path: Path) -
         assert running.process.wait(PATIENCE_SECONDS) == 1
         (reason,) = events(running, "giving up")
         assert "5 workers died within 10 s of their start" in reason["reason"]
+
+
+def test_a_spare_takes_the_place_of_a_worker_that_died(models: Path, tmp_path: Path) -> None:
+    """It has loaded the code already, and was the supervisor's child before anybody died; then there is another."""
+    with two_workers(models, tmp_path) as running:
+        first, second = whole(running)
+        (spare,) = spares(running, {first, second})
+        os.kill(first, signal.SIGKILL)
+        assert set(whole(running, 2)) == {second, spare}
+        wait_until(lambda: len(spares(running, {second, spare})) == 1)
+        os.kill(spares(running, {second, spare})[0], signal.SIGKILL)
+        wait_until(lambda: len(events(running, "worker ended")) == 2)
+        assert httpx.post(f"{running.url}/predict", content=BODY, headers=HEADERS).status_code == 200
+
+
+def test_workers_share_the_connections(models: Path, tmp_path: Path) -> None:
+    """Those that stay open at the same time, which is what one client's pool is."""
+    with two_workers(models, tmp_path) as running:
+        clients = [socket.create_connection(("127.0.0.1", running.port)) for _ in range(24)]
+        wait_until(lambda: sum(map(connections, whole(running))) >= 24)
+        assert min(map(connections, whole(running))) >= 8
+        for client in clients:
+            client.close()
+
+
+def spares(running: Running, workers: set[int]) -> list[int]:
+    pid = running.process.pid
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children if int(child) not in workers]
+
+
+def connections(worker: int) -> int:
+    """Sockets that a worker has open, but for the shared one and those of its event loop."""
+    inodes = {line.split()[9] for line in Path("/proc/net/tcp").read_text().splitlines() if line.split()[3] == "01"}
+    links = [str(link.readlink()) for link in Path(f"/proc/{worker}/fd").iterdir()]
+    return sum(link.removeprefix("socket:[").rstrip("]") in inodes for link in links)

@@ -17,6 +17,7 @@ from training import evaluate
 def test_the_command_gives_the_figures_of_the_manifest(artifact: Path, manifest: Manifest, tmp_path: Path) -> None:
     """Bit for bit, as JSON and in words."""
     arguments = [*tiny.CLIPMAX, "evaluate", str(artifact), str(tiny.write(tmp_path))]
+    assert manifest.metrics
     found = json.loads(subprocess.run([*arguments, "--json"], capture_output=True, check=True, text=True).stdout)
     assert found["test"]["metrics"] == found["manifest_metrics"] == manifest.metrics.model_dump(mode="json")
     assert found["same_data"] is True

@@ -55,6 +55,9 @@ def test_the_manifest_says_what_was_trained(manifest: Manifest, trained: Trained
     """Data, configuration, epoch and figures are those of the run."""
     settings, dataset, progress = trained
     assert (manifest.name, manifest.version, manifest.labels) == ("tiny", 1, dataset.labels)
+    assert manifest.data
+    assert manifest.training
+    assert manifest.metrics
     assert manifest.data.fingerprint == dataset.fingerprint()
     assert manifest.data.files == dataset.files
     assert manifest.data.rows == {"train": 480, "validation": 120, "test": 200}
@@ -81,7 +84,7 @@ def test_the_graph_is_standard_and_in_one_piece(graph: bytes) -> None:
     assert not model.functions
     assert all(each.data_location == onnx.TensorProto.DEFAULT for each in model.graph.initializer)
     assert [value.name for value in model.graph.input] == ["image"]
-    assert [value.name for value in model.graph.output] == ["logits", "probabilities"]
+    assert [value.name for value in model.graph.output] == ["logits", "probabilities", "novelty"]
 
 
 @pytest.mark.parametrize("rows", [1, 2, 7, 256])

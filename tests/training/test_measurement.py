@@ -20,11 +20,12 @@ from training.report.figures import Report
 def test_the_manifest_holds_what_the_graph_measures_bit_for_bit(
     graph: bytes, manifest: Manifest, trained: tuple[Run, Dataset, Progress]
 ) -> None:
-    """Metrics, both conformal tables, abstention and reference, measured again from the published bytes."""
-    found = measurement.measure(graph, trained[1], manifest.temperature, trained[0].abstention)
+    """Metrics, both conformal tables, abstention, novelty and reference, measured again from the published bytes."""
+    found = measurement.measure(graph, trained[1], manifest.temperature, trained[0])
     assert found.metrics == manifest.metrics
     assert found.conformal == manifest.conformal
     assert found.abstention == manifest.abstention
+    assert found.novelty == manifest.novelty
     assert found.reference == manifest.reference
 
 
@@ -36,6 +37,9 @@ def test_answers_do_not_depend_on_the_batch(graph: bytes, trained: tuple[Run, Da
     for row in range(0, len(dataset.test), 17):
         alone = answers.answer(session, dataset.inputs, dataset.test.take(np.array([row])))
         assert np.array_equal(alone.probabilities[0], together.probabilities[row])
+        assert alone.novelty is not None
+        assert together.novelty is not None
+        assert alone.novelty[0] == together.novelty[row]
 
 
 def test_thresholds_come_from_rows_that_chose_nothing_else(
@@ -47,6 +51,8 @@ def test_thresholds_come_from_rows_that_chose_nothing_else(
     assert manifest.abstention is not None
     assert manifest.conformal.plain.rows == manifest.conformal.adaptive.rows == len(dataset.calibration)
     assert manifest.abstention.rows == len(dataset.calibration)
+    assert manifest.novelty is not None
+    assert manifest.novelty.rows == len(dataset.calibration)
     assert len(dataset.calibration) + len(dataset.selection) == len(dataset.validation)
 
 
@@ -63,5 +69,6 @@ def test_the_report_says_what_the_manifest_says(artifact: Path, manifest: Manife
     assert (report.name, report.version) == (manifest.name, manifest.version)
     assert report.test.metrics == manifest.metrics
     assert report.temperature == manifest.temperature
+    assert manifest.training
     assert len(report.epochs) == manifest.training.epochs
     assert json.loads((artifact / "report.json").read_bytes())["configuration"] == manifest.training.configuration

@@ -38,6 +38,8 @@ class Notes:
 @pytest.fixture
 def outcome(artifact: Path, manifest: Manifest) -> Outcome:
     """Of the published run."""
+    assert manifest.metrics
+    assert manifest.training
     return Outcome(artifact, manifest.metrics, manifest.temperature, manifest.training.best_epoch)
 
 

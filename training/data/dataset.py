@@ -115,9 +115,7 @@ def check_labels(labels: npt.NDArray[Any], words: tuple[str, ...], *, where: Pat
     Raises:
         Refusal: no class numbers, a label out of range (with its row), fewer than two classes, bad words.
     """
-    if labels.ndim != 1 or labels.dtype.kind not in "ui":
-        found = f"{labels.dtype} {list(labels.shape)}"
-        raise Refusal(where, "labels", expected="a list of class numbers", found=found)
+    check_are_numbers(labels, where=where)
     fault = label_fault(words)
     if fault:
         raise Refusal(where, "labels", expected=fault, found="the list given")
@@ -130,6 +128,20 @@ def check_labels(labels: npt.NDArray[Any], words: tuple[str, ...], *, where: Pat
     if present < 2:
         raise Refusal(where, "labels", expected="at least two classes", found=str(present))
     return labels.astype(np.int64)
+
+
+def check_are_numbers(labels: npt.NDArray[Any], *, where: Path) -> None:
+    """Class numbers are a list of integers.
+
+    Raises:
+        Refusal: another dtype or rank; of floats with a NaN or infinity among them, its row.
+    """
+    if labels.dtype.kind == "f" and not np.isfinite(labels).all():
+        row = int(np.argwhere(~np.isfinite(labels))[0, 0])
+        raise Refusal(where, f"label of row {row}", expected="a class number", found="NaN or infinity")
+    if labels.ndim != 1 or labels.dtype.kind not in "ui":
+        found = f"{labels.dtype} {list(labels.shape)}"
+        raise Refusal(where, "labels", expected="a list of class numbers", found=found)
 
 
 def check_pixels(images: Column, *, where: Path) -> None:

@@ -14,7 +14,16 @@ from clipmax import idx
 from clipmax.inputs import ImageInput
 from clipmax.refusal import Refusal
 from training.config import IdxSource, NpzSource
-from training.data.dataset import Column, Dataset, Split, check_labels, check_pixels, checksums, hold_out
+from training.data.dataset import (
+    Column,
+    Dataset,
+    Split,
+    check_are_numbers,
+    check_labels,
+    check_pixels,
+    checksums,
+    hold_out,
+)
 
 INPUT_NAME = "image"
 _NPZ_ARRAYS = ("x_train", "y_train", "x_test", "y_test")
@@ -82,9 +91,9 @@ def _dataset(source: IdxSource | NpzSource, files: Mapping[str, str], arrays: Se
 
 def _numbers(path: Path, labels: Column) -> tuple[str, ...]:
     """0, 1, … up to the largest label: the words where the configuration gives none."""
-    if labels.ndim != 1 or labels.dtype.kind not in "ui" or not len(labels):
-        found = f"{labels.dtype} {list(labels.shape)}"
-        raise Refusal(path, "labels", expected="a list of class numbers", found=found)
+    check_are_numbers(labels, where=path)
+    if not len(labels):
+        raise Refusal(path, "labels", expected="a list of class numbers", found="an empty one")
     if labels.max() >= len(labels):  # before a list of that length is made: every class needs rows
         found = f"{labels.max()} in row {labels.argmax()}"
         raise Refusal(path, "labels", expected=f"class numbers below the {len(labels)} rows", found=found)

@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from clipmax.inputs import CategoryInput, Input, NumberInput, TextInput, category_codes
+from clipmax.inputs import CategoryInput, Input, NumberInput, TextInput, category_codes, word
 from clipmax.refusal import Refusal, shorten
 from training.data.dataset import Column, Indices
 
@@ -73,9 +73,11 @@ def are_numbers(values: pl.Series) -> pl.Series:
 
 
 def words(values: pl.Series) -> list[str | None]:
-    """One string or None a row; numbers and booleans as JSON writes them."""
-    if values.dtype.is_float() and (values.drop_nulls() == values.drop_nulls().floor()).all():
-        values = values.cast(pl.Int64, strict=False)
+    """One string or None a row; numbers and booleans as `clipmax.inputs.word` spells them."""
+    if values.dtype.is_decimal() or values.dtype == pl.Float32:
+        values = values.cast(pl.String).cast(pl.Float64)  # 0.1 and not the 0.10000000149 that float32 holds of it
+    if values.dtype.is_numeric() or values.dtype == pl.Boolean:
+        return [None if value is None else word(value) for value in values.to_list()]
     found: list[str | None] = values.cast(pl.String).to_list()
     return found
 

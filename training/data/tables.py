@@ -18,7 +18,7 @@ from training.data import frames, kinds, splits
 from training.data.dataset import Column, Dataset, Indices, Split, checksums
 from training.data.kinds import Kind
 
-OUTPUTS = ("logits", "probabilities")
+OUTPUTS = ("logits", "probabilities", "novelty")
 """Names that the graph has for its own."""
 _ROW = "\0row"
 """A column of ours beside the file's: the number of each row, which survives splitting."""

@@ -198,6 +198,12 @@ def fit_bins(values: Floats, most: int) -> Bins:
     return Bins(scale, distinct[chosen], _scores(counts)[chosen], median)
 
 
+def empty_bins(count: int) -> Bins:
+    """So many bins that say nothing yet: the shapes of a column whose bins will be read from a graph."""
+    edges = np.arange(count + 1, dtype=np.float32)
+    return Bins(1.0, edges, np.zeros(count + 1, dtype=np.float32), 0.0)
+
+
 def _edges(counts: npt.NDArray[np.int64], bins: int) -> npt.NDArray[np.int64]:
     """Which of the distinct values become edges: the first, the last, and those at equal steps of weight."""
     if len(counts) <= bins + 1:

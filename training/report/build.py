@@ -18,15 +18,17 @@ import torch
 from clipmax.abstention import Abstention
 from clipmax.conformal import Conformal
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
+from clipmax.origin import Origin
 from training import abstention, conformal, diagnostics, metrics
 from training.answers import Answers
 from training.config import Run
 from training.data.dataset import Dataset
 from training.loop import EpochFigures
 from training.measurement import Measured
-from training.report import figures
+from training.report import figures, novelty
 from training.report.mistakes import most_confident
 from training.report.verdicts import verdicts
+from training.search.history import History
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 _PAIRS = 50
@@ -41,6 +43,8 @@ class Evidence:
     Args:
         measured: what the exported graph reached and can promise.
         findings: what reading the data found worth saying.
+        origin: the version that the run went on from.
+        history: of the search that the configuration is the winner of.
     """
 
     run: Run
@@ -54,6 +58,8 @@ class Evidence:
     libraries: Mapping[str, str]
     git_commit: str | None
     findings: Sequence[str] = ()
+    origin: Origin | None = None
+    history: History | None = None
 
 
 def build(evidence: Evidence) -> figures.Report:
@@ -96,7 +102,10 @@ def _figures(evidence: Evidence) -> figures.Report:
             dataset.labels,
             count=run.report.mistakes,
         ),
+        novelty=_novelty(evidence),
         data=_data(evidence),
+        origin=evidence.origin,
+        search=evidence.history,
         configuration=dict(evidence.configuration),
         environment=_environment(evidence),
     )
@@ -227,13 +236,32 @@ def set_figures(table: Conformal, answers: Answers, coverage: float) -> figures.
     )
 
 
+def _novelty(evidence: Evidence) -> figures.Novelty | None:
+    measured, dataset = evidence.measured, evidence.dataset
+    if measured.novelty is None:
+        return None
+    return novelty.novelty_figures(
+        measured.novelty,
+        measured.calibration,
+        measured.test,
+        split=dataset.test,
+        inputs=dataset.inputs,
+        labels=dataset.labels,
+        count=evidence.run.report.mistakes,
+    )
+
+
 def _data(evidence: Evidence) -> figures.Data:
     dataset, selected = evidence.dataset, len(evidence.measured.selection.labels)
     calibration = len(dataset.validation) - selected
     uses = (
         ("train", len(dataset.train), "weights and encoders were fitted on it"),
         ("validation, first half", selected, "chose the epoch and fitted the temperature"),
-        ("validation, second half", calibration, "gave the conformal scores and the abstention threshold"),
+        (
+            "validation, second half",
+            calibration,
+            "gave the conformal scores, the abstention threshold and the novelty values",
+        ),
         ("test", len(dataset.test), "read once, at the end; nothing was chosen by it"),
     )
     return figures.Data(

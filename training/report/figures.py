@@ -13,7 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 from clipmax.abstention import Abstention
 from clipmax.conformal import Method
 from clipmax.manifest import Metrics
+from clipmax.origin import Origin
 from training.loop import EpochFigures
+from training.search.history import History
 
 CLASSES_IN_MATRIX = 200
 """Above it the confusion matrix would be most of the file; the most frequent confusions are always there."""
@@ -159,6 +161,40 @@ class Mistake(_Part):
     inputs: tuple[Shown, ...]
 
 
+class FoundNovel(_Part):
+    """How many test rows get a p-value of at most the level; of rows like the calibration rows at most that share."""
+
+    level: float
+    rows: int
+    calibration_rows: int
+    share: float
+    noise: float = Field(description="95 of 100 times the share is at most level + this")
+
+
+class Novel(_Part):
+    """A row of the test split that is unlike the training rows."""
+
+    row: int = Field(description="counted from 0 in the test split")
+    score: float
+    p_value: float
+    true: str
+    predicted: str
+    probability: float
+    inputs: tuple[Shown, ...]
+
+
+class Novelty(_Part):
+    """The graph's novelty output."""
+
+    score: str
+    limit: Number = Field(description="above it the p-value is at most 0.05; null: too few calibration rows")
+    edges: tuple[float, ...] = Field(description="of the bins that both counts are by")
+    calibration: tuple[int, ...]
+    test: tuple[int, ...]
+    found: tuple[FoundNovel, ...]
+    most: tuple[Novel, ...] = Field(description="the most novel rows of the test split, the most novel first")
+
+
 class InputSummary(_Part):
     """One input of the schema in words."""
 
@@ -220,7 +256,10 @@ class Report(_Part):
     selective: Selective
     prediction_sets: tuple[PredictionSets, ...]
     mistakes: tuple[Mistake, ...]
+    novelty: Novelty | None = Field(default=None, description="null: the graph has no such output")
     data: Data
+    origin: Origin | None = Field(default=None, description="the version whose weights it began with")
+    search: History | None = Field(default=None, description="how its parameters were found")
     verdicts: tuple[Verdict, ...] = ()
     configuration: dict[str, JsonValue]
     environment: Environment

@@ -23,6 +23,7 @@ _CLASS_ROWS = 30
 _CLASS_ROWS_ALL = 1000
 _PAIR_ROWS = 12
 _EPOCH_ROWS = 40
+_TRIAL_ROWS = 200
 
 
 def files(report: Report) -> dict[str, bytes]:
@@ -47,6 +48,7 @@ def render(report: Report) -> str:
             matrix=_matrix(report),
             configuration=_flat(report.configuration),
             epochs_shown=_thinned(report.epochs),
+            trials_shown=_TRIAL_ROWS,
         )
     )
     return page

@@ -36,7 +36,16 @@ def draw(report: Report) -> dict[str, str]:
 
 
 def _has(name: str, report: Report) -> bool:
-    return name != "confusion" or (report.confusion.matrix is not None and len(report.labels) > SMALL_MATRIX)
+    if name == "novelty":
+        return report.novelty is not None
+    match name:
+        case "confusion":
+            return report.confusion.matrix is not None and len(report.labels) > SMALL_MATRIX
+        case "search":
+            return report.search is not None
+        case "importance":
+            return report.search is not None and bool(report.search.importance)
+    return True
 
 
 def _svg(name: str, function: Draw, report: Report) -> str:
@@ -173,6 +182,27 @@ def _coverage(axes: Axes, report: Report) -> str:
     return "Coverage of conformal sets on the test split against the coverage asked, with its noise"
 
 
+def _novelty(axes: Axes, report: Report) -> str:
+    found = report.novelty
+    assert found is not None  # noqa: S101  # see `_has`
+    for label, counts, color, dash in (
+        ("calibration rows", found.calibration, FIRST, "-"),
+        ("test rows", found.test, SECOND, "--"),
+    ):
+        axes.stairs(
+            np.array(counts) / sum(counts), found.edges, color=color, linestyle=dash, linewidth=1.4, label=label
+        )
+    if found.limit is not None:
+        axes.axvline(found.limit, color=INK, linestyle=":", linewidth=1, label="p-value 0.05")
+    axes.set_xlabel("novelty score")
+    axes.set_ylabel("share of rows")
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    axes.legend()
+    return (
+        "Share of calibration rows and of test rows by novelty score, with the score beyond which the p-value is 0.05"
+    )
+
+
 def _confusion(axes: Axes, report: Report) -> str:
     matrix = np.array(report.confusion.matrix, dtype=float)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
@@ -181,6 +211,33 @@ def _confusion(axes: Axes, report: Report) -> str:
     axes.set_xlabel("predicted class, by number")
     axes.set_ylabel("true class, by number")
     return f"Confusion matrix of {len(report.labels)} classes; the share of each true class, its square root as opacity"
+
+
+def _search(axes: Axes, report: Report) -> str:
+    assert report.search is not None  # noqa: S101  # `_has` asks
+    completed = [trial for trial in report.search.trials if trial.value is not None]
+    numbers, lowest = zip(*report.search.best_so_far(), strict=True)
+    axes.scatter(numbers, [trial.value or 0.0 for trial in completed], s=14, color=FIRST, label="completed", zorder=3)
+    axes.step(numbers, lowest, where="post", color=SECOND, linewidth=1.2, label="best so far")
+    for state, color in (("pruned", INK), ("failed", THIRD)):
+        places = [trial.number for trial in report.search.trials if trial.state == state]
+        if places:
+            axes.plot(places, [0.02] * len(places), "|", color=color, transform=axes.get_xaxis_transform(), label=state)
+    axes.set_xlabel("trial")
+    axes.set_ylabel("log loss, nats")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    _log(axes, [value for trial in completed if (value := trial.value) is not None])
+    axes.legend()
+    return "Log loss of each completed trial and the best so far; pruned and failed trials as marks at the bottom"
+
+
+def _importance(axes: Axes, report: Report) -> str:
+    assert report.search is not None  # noqa: S101  # `_has` asks
+    shares = sorted(report.search.importance.items(), key=lambda item: item[1])
+    axes.barh([name for name, _ in shares], [share for _, share in shares], color=FIRST)
+    axes.set_xlabel("share of the effect")
+    axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+    return "How much each parameter tells good trials from others"
 
 
 PLOTS: Mapping[str, Draw] = MappingProxyType(
@@ -197,7 +254,10 @@ PLOTS: Mapping[str, Draw] = MappingProxyType(
         "reliability_after": _reliability_after,
         "risk_coverage": _risk_coverage,
         "coverage": _coverage,
+        "novelty": _novelty,
         "confusion": _confusion,
+        "search": _search,
+        "importance": _importance,
     }
 )
 

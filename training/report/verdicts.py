@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from training.abstention import clopper_pearson_upper
-from training.report.figures import PredictionSets, Report, Verdict
+from training.report.figures import Novelty, PredictionSets, Report, Verdict
 
 _ALWAYS_CLIPPED = 0.9
 _GAP = 0.02
@@ -16,6 +16,7 @@ def verdicts(report: Report) -> tuple[Verdict, ...]:
         _calibration(report),
         _selective(report),
         *(_coverage(sets) for sets in report.prediction_sets if sets.method == "plain" and sets.asked in {0.9, 0.95}),
+        *([_novelty(report.novelty)] if report.novelty else []),
         _generalization(report),
         _clipping(report),
         _worst_class(report),
@@ -65,6 +66,20 @@ def _coverage(sets: PredictionSets) -> Verdict:
             f"Sets asked to hold the true class in {sets.asked:.0%} of cases held it in {sets.coverage:.1%} on test "
             f"(chance: ± {sets.noise:.1%}), with {sets.mean_size:.2f} labels on average: "
             f"{'kept' if kept else 'not kept'}."
+        ),
+    )
+
+
+def _novelty(found: Novelty) -> Verdict:
+    first = found.found[0]
+    kept = first.share <= first.level + max(first.noise, 0.01)
+    return Verdict(
+        name="novelty",
+        good=kept,
+        sentence=(
+            f"{first.share:.1%} of the test rows are as novel as the {first.level:.0%} most novel calibration rows "
+            f"(chance: ± {first.noise:.1%})"
+            + (": like the rows it was trained on." if kept else ": test rows are unlike the rows it was trained on.")
         ),
     )
 

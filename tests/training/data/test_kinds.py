@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -38,10 +39,17 @@ def test_the_kind_of_a_column_is_inferred(values: list[object], kind: str) -> No
 
 @pytest.mark.parametrize(
     ("values", "expected"),
-    [([1, None], ["1", None]), ([1.0, 2.0], ["1", "2"]), ([1.5], ["1.5"]), ([True], ["true"]), ([" é "], [" é "])],
+    [
+        (pl.Series([0.1, 2.0], dtype=pl.Float32), ["0.1", "2"]),
+        ([1, None], ["1", None]),
+        ([1.0, 2.5], ["1", "2.5"]),
+        ([Decimal("1.50")], ["1.5"]),
+        ([True], ["true"]),
+        ([" é "], [" é "]),
+    ],
 )
-def test_words_are_as_json_writes_them(values: list[object], expected: list[str | None]) -> None:
-    """Nothing is trimmed or folded, here or in the service."""
+def test_words_are_spelled_value_by_value(values: list[object] | pl.Series, expected: list[str | None]) -> None:
+    """Nothing is trimmed or folded, here or in the service, and what stands beside a value does not matter."""
     assert kinds.words(pl.Series("c", values)) == expected
 
 

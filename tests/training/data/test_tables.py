@@ -93,6 +93,30 @@ def test_kinds_can_be_given(tmp_path: Path) -> None:
     assert set(dataset.train.columns["w"]) == {"a", "b"}
 
 
+@pytest.mark.parametrize("suffix", [".parquet", ".jsonl"])
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([True, False, None, True], ("false", "true")),
+        ([1, 0, None, 1], ("0", "1")),
+        ([1.0, 2.5, None, 1e-7], ("1", "1e-07", "2.5")),
+    ],
+)
+def test_a_typed_category_gets_the_codes_that_a_client_gets(
+    suffix: str, values: list[Any], words: tuple[str, ...], tmp_path: Path
+) -> None:
+    """One spelling, whether the words come from a file or as JSON numbers and booleans."""
+    frame = pl.DataFrame({**_plain(), "flag": values * 10})
+    write = frame.write_parquet if suffix == ".parquet" else frame.write_ndjson
+    write(tmp_path / f"typed{suffix}")
+    dataset = _read(tmp_path, train=tmp_path / f"typed{suffix}", categories=["flag"])
+    schema = dataset.inputs[-1]
+    assert schema == CategoryInput(name="flag", categories=words)
+    split = dataset.train
+    sent = schema.tensor([values[(row - 1) % 4] for row in split.row_numbers], [""] * len(split))
+    assert (split.columns["flag"] == sent).all()
+
+
 def test_a_time_in_seconds_keeps_its_digits(tmp_path: Path) -> None:
     """float32 has steps of 128 there; an origin taken off first keeps every second apart."""
     times = [1_700_000_000 + second for second in range(40)]

@@ -10,7 +10,7 @@ import torch
 from clipmax.conformal import Tables
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
 from tests.training.samples import Array, sample
-from training import abstention, conformal, diagnostics, metrics, reference
+from training import abstention, conformal, diagnostics, metrics, novelty, reference
 from training.answers import Answers
 from training.config import Run
 from training.data.dataset import Dataset, Split
@@ -60,7 +60,8 @@ def _split(seed: int, rows: int, classes: int, inputs: tuple[Input, ...]) -> tup
     scaled = (logits * TEMPERATURE).astype(np.float32)
     probabilities = np.exp(metrics.log_probabilities(scaled, TEMPERATURE)).astype(np.float32)
     split = Split({schema.name: _column(schema, seed, rows) for schema in inputs}, labels)
-    return split, Answers(logits=scaled, probabilities=probabilities, labels=labels)
+    novelty = 1.0 - probabilities.max(axis=1)
+    return split, Answers(logits=scaled, probabilities=probabilities, labels=labels, novelty=novelty)
 
 
 def _column(schema: Input, seed: int, rows: int) -> Array:
@@ -106,15 +107,20 @@ def _epoch(number: int, classes: int) -> EpochFigures:
 
 
 def _measured(dataset: Dataset, validation: Answers, test: Answers) -> Measured:
+    assert validation.novelty is not None
     half = len(validation) // 2
     first, second = (
         Answers(
-            logits=validation.logits[rows], probabilities=validation.probabilities[rows], labels=validation.labels[rows]
+            logits=validation.logits[rows],
+            probabilities=validation.probabilities[rows],
+            labels=validation.labels[rows],
+            novelty=validation.novelty[rows],
         )
         for rows in (slice(half), slice(half, None))
     )
     return Measured(
         selection=first,
+        calibration=second,
         test=test,
         metrics=metrics.evaluate(test.logits, test.labels, TEMPERATURE),
         conformal=Tables(
@@ -122,5 +128,6 @@ def _measured(dataset: Dataset, validation: Answers, test: Answers) -> Measured:
             adaptive=conformal.fit(second.probabilities, second.labels, method="adaptive"),
         ),
         abstention=abstention.fit(second.probabilities, second.labels),
+        novelty=novelty.table("probability", second.novelty) if second.novelty is not None else None,
         reference=reference.fit(dataset.inputs, dataset.validation, validation.probabilities),
     )

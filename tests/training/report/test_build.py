@@ -15,7 +15,7 @@ from training.report.figures import Report
 KEYS = {
     "report_version", "name", "version", "created", "labels", "seed", "training_seconds", "best_epoch", "temperature",
     "validation", "test", "epochs", "clipping", "softmax", "diagnostics_share", "reliability", "confusion", "per_class",
-    "selective", "prediction_sets", "mistakes", "data", "verdicts", "configuration", "environment",
+    "selective", "prediction_sets", "mistakes", "novelty", "data", "verdicts", "configuration", "environment",
 }  # fmt: skip
 
 

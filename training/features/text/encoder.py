@@ -17,7 +17,7 @@ from clipmax.inputs import TextInput, code_points
 from training import config
 from training.features.text import bags, vocabulary
 from training.features.text.bags import Bags
-from training.features.text.ngrams import ORDERS, WORD_ORDERS, Ngrams
+from training.features.text.ngrams import NO_NGRAM, ORDERS, WORD_ORDERS, Ngrams
 from training.features.text.vocabulary import Vocabulary
 
 _CHUNK_TEXTS, _BLOCK_TEXTS = 256, 8192
@@ -88,6 +88,14 @@ class TextEncoder(nn.Module):
         """int64 [N], how many different n-grams of each text training has seen; 0 is nothing to go on."""
         rows, _ = self.rows(texts)
         return (rows > 0).sum(dim=(1, 2))
+
+    def unseen(self, texts: Tensor) -> Tensor:
+        """float32 [N], which share of each text's n-grams training has not seen; 0 for a text that has none."""
+        buckets = self.ngrams(texts[:, : self.max_length])
+        is_there = buckets != NO_NGRAM
+        is_known = functional.embedding(buckets, self.rows_of).squeeze(-1) != vocabulary.UNKNOWN_ROW
+        missing, count = (found.to(torch.float32).sum(dim=(1, 2)) for found in (is_there & ~is_known, is_there))
+        return missing / count.clamp(min=1.0)
 
     def prepare(self, texts: Sequence[str]) -> Bags:
         """All texts as bags of n-grams, by the module that is exported; about 1 kB a text of 60 characters."""

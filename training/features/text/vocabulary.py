@@ -19,13 +19,11 @@ class Vocabulary:
 
     Args:
         rows_of: int32 [2^20 + 1], bucket → row; 0 for what training never saw and for no n-gram.
-        weights: float32 [rows], inverse document frequency ln((1 + n) / (1 + df)) + 1; row 0 has weight 0.
-        texts: n, how many texts it was fitted on.
+        weights: float32 [rows], inverse document frequency ln((1 + n) / (1 + df)) + 1 in n texts; row 0 has weight 0.
     """
 
     rows_of: npt.NDArray[np.int32]
     weights: npt.NDArray[np.float32]
-    texts: int
 
     def __len__(self) -> int:
         """Rows, the unknown one included."""
@@ -49,7 +47,7 @@ def fit(chunks: Iterable[npt.NDArray[np.int64]], *, min_texts: int, max_rows: in
     rows_of = np.zeros(BUCKETS + 1, dtype=np.int32)
     rows_of[kept] = np.arange(1, len(kept) + 1)
     weights = np.log((1.0 + texts) / (1.0 + frequencies[kept])) + 1.0
-    return Vocabulary(rows_of, np.concatenate([[0.0], weights]).astype(np.float32), texts)
+    return Vocabulary(rows_of, np.concatenate([[0.0], weights]).astype(np.float32))
 
 
 def _texts_with(chunk: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:

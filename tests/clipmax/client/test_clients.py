@@ -108,6 +108,50 @@ def test_a_path_prefix_and_a_key_are_sent(ask: Ask) -> None:
     assert request.headers["Authorization"] == "Bearer secret"
 
 
+METADATA = Reply(
+    200, b'{"parameters": {"default_model": "digits", "limits": {"max_batch_rows": 3, "max_body_bytes": 1000}}}'
+)
+
+
+def test_many_rows_are_cut_to_what_the_service_states(ask: Ask) -> None:
+    """In rows and bytes; the predictions come together in the order of the rows."""
+    rows = [[float(row)] for row in range(65)]
+    with serving(METADATA, answer("seven")) as server:
+        assert len(ask(server.url, rows)) == 65
+    first, *others = server.requests
+    assert first.path == "/v2"
+    found = [request.body["instances"] for request in others]
+    assert max(map(len, found)) == 3
+    assert sorted(row for part in found for row in part) == rows
+
+
+def test_an_error_names_the_row_of_the_whole_call() -> None:
+    """The pointer is that of the request; the row is the caller's own number."""
+    with serving(METADATA, answer("seven"), problem("TYPE")) as server, pytest.raises(ServerError) as caught:
+        ask_blocking(server.url, [[0.0]] * 65)
+    assert (caught.value.pointer, caught.value.row) == ("/instances/3", 3 + 3)
+    assert "in the request that begins with row 3" in str(caught.value)
+
+
+def test_requests_under_way_are_bounded_and_keep_their_order() -> None:
+    """Of all calls of an asynchronous client together."""
+
+    async def call(url: str) -> list[list[str]]:
+        async with AsyncClient(url, concurrency=2) as client:
+            found = await asyncio.gather(*(client.predict([[row]]) for row in range(9)))
+            return [[one.label for one in part] for part in found]
+
+    with serving(answer("seven")) as server:
+        assert asyncio.run(call(server.url)) == [["seven"]] * 9
+    assert server.most_at_once <= 2
+
+
+def test_a_concurrency_of_none_is_refused() -> None:
+    """Nothing would ever be sent."""
+    with pytest.raises(ValueError, match="at least 1"):
+        AsyncClient(concurrency=0)
+
+
 PIXELS = np.arange(8, dtype=np.uint8).reshape(2, 2, 2)
 
 
@@ -174,20 +218,21 @@ def test_every_error_of_the_catalogue_arrives_typed(ask: Ask, kind: Kind) -> Non
         problem("QUEUE_FULL", retry_after="0"),
         problem("NOT_READY", retry_after=format_datetime(datetime.now(UTC) - timedelta(hours=1), usegmt=True)),
         problem("DRAINING"),
+        problem("TIMEOUT_READ"),
         Reply(503, b"<html>a proxy's own words</html>", {"Retry-After": "soon"}),
         "break off",
     ],
-    ids=["429", "503 with a date", "503 without Retry-After", "a proxy's 503", "a broken connection"],
+    ids=["429", "503 with a date", "503 without Retry-After", "408", "a proxy's 503", "a broken connection"],
 )
 def test_what_may_pass_is_tried_again(ask: Ask, first: Any) -> None:
     """And the caller sees only the answer."""
     with serving(first, first, answer("seven")) as server:
-        (prediction,) = ask(server.url)
+        prediction, _ = ask(server.url)
     assert prediction.label == "seven"
     assert len(server.requests) == 3
 
 
-@pytest.mark.parametrize("code", ["INPUT_SHAPE", "MODEL_NOT_FOUND", "AUTH", "INTERNAL", "TIMEOUT_READ"])
+@pytest.mark.parametrize("code", ["INPUT_SHAPE", "MODEL_NOT_FOUND", "AUTH", "INTERNAL"])
 def test_what_stays_wrong_is_not_tried_again(ask: Ask, code: str) -> None:
     """One request, one error."""
     with serving(problem(code), answer("seven")) as server, pytest.raises(ServerError):
@@ -264,6 +309,13 @@ def test_one_client_serves_many_threads() -> None:
     assert found == ["seven"] * 32
 
 
+def test_an_answer_to_other_rows_is_told_from_ours(ask: Ask) -> None:
+    """Each row has its prediction, or there is none."""
+    reply = Reply(200, b'{"predictions": [], "model": "digits", "version": 2, "provider": "cpu", "request_id": "a"}')
+    with serving(reply) as server, pytest.raises(AnswerInvalid):
+        ask(server.url)
+
+
 def ready_blocking(url: str, timeout_seconds: float) -> bool:
     with Client(url) as client:
         client.wait_until_ready(timeout_seconds)
@@ -302,7 +354,9 @@ def test_waiting_for_readiness_ends(ready: Ready) -> None:
 def test_the_two_clients_offer_the_same() -> None:
     """But for the names that Python gives to closing."""
     names = ({name for name in vars(client) if not name.startswith("_")} for client in (Client, AsyncClient))
-    assert [sorted(found - {"close", "aclose"}) for found in names] == [["is_ready", "predict", "wait_until_ready"]] * 2
+    assert [sorted(found - {"close", "aclose"}) for found in names] == [
+        ["infer", "is_ready", "metadata", "predict", "wait_until_ready"]
+    ] * 2
 
 
 def test_time_outs_are_set_in_every_direction() -> None:

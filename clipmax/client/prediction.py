@@ -1,0 +1,80 @@
+"""A V1 answer → typed predictions, one a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import orjson
+
+from clipmax.client.errors import answer_invalid
+
+
+@dataclass(frozen=True, slots=True)
+class TopLabel:
+    """One of the likeliest labels."""
+
+    label: str
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the model says about one row.
+
+    `top` holds the likeliest labels, likeliest first; `probabilities` and `logits` every label's value, in the
+    model's order, where they were asked for. `out_of_range` says that the graph clipped a value of the row,
+    `provider` which execution provider ran: cpu, cuda or tensorrt.
+
+    `prediction_set` holds the labels of a coverage that was asked for, likeliest first, and `abstained` says whether
+    the model had better not decide; each is None where it was not asked for. `unknown` names the inputs with a word
+    that training never saw, `truncated` those with a text that was cut.
+    """
+
+    label: str
+    probability: float
+    top: tuple[TopLabel, ...]
+    probabilities: dict[str, float] | None
+    logits: dict[str, float] | None
+    out_of_range: bool
+    model: str
+    version: int
+    provider: str
+    request_id: str
+    prediction_set: tuple[str, ...] | None = None
+    abstained: bool | None = None
+    unknown: tuple[str, ...] = ()
+    truncated: tuple[str, ...] = ()
+
+
+def read(response: httpx.Response, *, rows: int) -> list[Prediction]:
+    """The predictions of an answer. Raises AnswerInvalid for one that is none of ours, or not to so many rows."""
+    try:
+        answer = orjson.loads(response.content)
+        found = [_prediction(row, answer) for row in answer["predictions"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise answer_invalid(response) from error
+    if len(found) != rows:
+        raise answer_invalid(response)
+    return found
+
+
+def _prediction(row: Mapping[str, Any], answer: Mapping[str, Any]) -> Prediction:
+    return Prediction(
+        label=row["label"],
+        probability=row["probability"],
+        top=tuple(TopLabel(label=top["label"], probability=top["probability"]) for top in row["top"]),
+        probabilities=row.get("probabilities"),
+        logits=row.get("logits"),
+        out_of_range=row["out_of_range"],
+        model=answer["model"],
+        version=answer["version"],
+        provider=answer["provider"],
+        request_id=answer["request_id"],
+        prediction_set=tuple(row["prediction_set"]) if "prediction_set" in row else None,
+        abstained=row.get("abstained"),
+        unknown=tuple(row.get("unknown", ())),
+        truncated=tuple(row.get("truncated", ())),
+    )

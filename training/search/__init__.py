@@ -1,0 +1,1 @@
+"""The search for parameters: where it looks, what it tried, and the journal that outlives its process."""
