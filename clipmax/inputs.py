@@ -262,7 +262,7 @@ def word(value: str | float) -> str:
         return value
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, float) and value.is_integer() and abs(value) < _WHOLE_MAX:
+    if abs(value) < _WHOLE_MAX and float(value).is_integer():
         return str(int(value))
     return repr(value)
 

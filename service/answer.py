@@ -105,7 +105,10 @@ class Results:
     Attributes:
         outputs: the graph's outputs, N rows each.
         remarks: member of a prediction → bool [N], see `remarks`.
+        span: when the run began and ended, by `time.perf_counter`.
     """
+
+    span = (0.0, 0.0)
 
     def __init__(self, words: Words, outputs: Outputs, found: Remarks) -> None:
         self.outputs = outputs

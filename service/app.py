@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.types import Receive, Scope, Send
 
 from clipmax.problems import Problem
+from clipmax.refusal import Refusal
 from service import logs
 from service.admission import Bounds
 from service.auth import KeyFile, Keys
@@ -32,6 +33,9 @@ from service.telemetry import route
 from service.telemetry.ledger import Ledger
 from service.telemetry.telemetry import Silence, Telemetry
 
+if TYPE_CHECKING:  # it needs the extra `otel`
+    from service.telemetry.tracing import Tracer
+
 _OPEN_PATHS = frozenset({health.LIVE, health.READY})
 _MODEL_PATHS = ("/v1/models/", "/v2/models/")
 _NO_TELEMETRY: Any = {"auto_configure": False, "tracing": False, "metrics": False, "logs": False}
@@ -46,7 +50,7 @@ def create_app(settings: Settings, *, ledger: Ledger | None = None, page: int = 
         page: its page in the ledger.
 
     Raises:
-        Refusal: the file of API keys cannot be used.
+        Refusal: the file of API keys cannot be used, or traces are asked for without what they need.
     """
     execution = Execution(
         provider=settings.provider,
@@ -67,6 +71,7 @@ def create_app(settings: Settings, *, ledger: Ledger | None = None, page: int = 
     return Service(
         catalog=catalog,
         telemetry=counts,
+        tracer=_tracer(settings),
         key_file=None if settings.api_keys_file is None else KeyFile(settings.api_keys_file),
         hosts=None if settings.trusted_hosts is None else Hosts(names_in(settings.trusted_hosts)),
         origins=None if settings.cors_origins is None else Origins(names_in(settings.cors_origins)),
@@ -96,6 +101,7 @@ class Service(FastAPI):
         limits: Limits,
         bounds: Bounds,
         telemetry: Telemetry | Silence,
+        tracer: Tracer | None = None,
         key_file: KeyFile | None = None,
         hosts: Hosts | None = None,
         origins: Origins | None = None,
@@ -119,7 +125,7 @@ class Service(FastAPI):
             self.looks.append(key_file.refresh)
         self.watch_seconds = watch_seconds
         self._key_file, self._hosts, self._origins = key_file, hosts, origins
-        self.counts = telemetry
+        self.counts, self.tracer = telemetry, tracer
         self.inference = Inference(limits, bounds, telemetry)
         self.predict_routes: dict[str, int] = {}
         self.predictor = v1.Predictor(catalog, self.inference)
@@ -144,6 +150,8 @@ class Service(FastAPI):
             await super().__call__(scope, receive, send)
             return
         exchange = Exchange(scope, receive, send, self.counts)
+        if self.tracer is not None:
+            exchange.trace = self.tracer.begin(exchange)
         self.counts.began()
         try:
             await self._answer(exchange)
@@ -157,16 +165,17 @@ class Service(FastAPI):
         finally:
             self.inference.admission.release(exchange)
             self.counts.ended()
+            if self.tracer is not None and exchange.trace is not None:
+                self.tracer.end(exchange.trace, exchange)
 
     @property
     def keys(self) -> Keys | None:
         """The keys that are accepted at present; None where none is asked for."""
         return None if self._key_file is None else self._key_file.keys
 
-    def is_quick(self, scope: Scope) -> bool:
+    def is_quick(self, method: str, path: str) -> bool:
         """Whether a request is answered without routing, and so without anything that asks for its task."""
-        path = scope["path"]
-        return scope["method"] == "POST" and (path in self.targets or path in self.infer_targets)
+        return method == "POST" and (path in self.targets or path in self.infer_targets)
 
     def retarget(self) -> None:
         """Follow the catalog: which paths are answered without routing, and what /docs shows."""
@@ -185,6 +194,8 @@ class Service(FastAPI):
             if answer is not None:
                 await exchange.write(answer)
                 return
+        if exchange.trace is not None:
+            exchange.extra = (*exchange.extra, exchange.trace.header)
         if scope["path"] not in _OPEN_PATHS:
             self._check_caller(scope["path"], exchange.headers)
         find = self.targets.get(scope["path"]) if scope["method"] == "POST" else None
@@ -195,6 +206,7 @@ class Service(FastAPI):
         if find is not None:
             await exchange.write(await self.inferrer.infer(exchange, find))
             return
+        self.inference.settle()
         # The server drops the body of an answer to HEAD, by the method in its own scope.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]
         inner = {**scope, "method": method, KEY: exchange}  # in a copy: the exchange knows its scope
@@ -225,6 +237,19 @@ async def _lifespan(app: Service) -> AsyncIterator[None]:
     yield
     watcher.stop()
     app.inference.close()
+    if app.tracer is not None:
+        await asyncio.to_thread(app.tracer.close)
+
+
+def _tracer(settings: Settings) -> Tracer | None:
+    if settings.traces_endpoint is None:
+        return None
+    try:
+        from service.telemetry.tracing import Tracer
+    except ModuleNotFoundError as error:
+        expected = "the extra otel: pip install 'clipmax[otel]'"
+        raise Refusal("settings", "CLIPMAX_TRACES_ENDPOINT", expected=expected, found=f"no {error.name}") from error
+    return Tracer.to(settings.traces_endpoint, settings.traces_ratio)
 
 
 def _internal() -> Problem:

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 from starlette.types import Receive, Scope, Send
@@ -17,6 +17,9 @@ from clipmax.problems import Problem
 from service.engine.session import Session
 from service.telemetry import route
 from service.telemetry.telemetry import Silence, Telemetry
+
+if TYPE_CHECKING:  # it needs the extra `otel`
+    from service.telemetry.tracing import Trace
 
 KEY = "clipmax.exchange"
 """Where the exchange lies in the ASGI scope, for routes and handlers that are given a starlette request."""
@@ -61,10 +64,13 @@ class Exchange:
         began: when it came, by `time.perf_counter`.
         routed: the scope in which the router says which route it took, where it was asked.
         session: that answers it, once known.
+        status: of its answer, once there is one.
+        trace: where it is traced.
     """
 
     __slots__ = (
         "_deadline",
+        "_is_counted",
         "_route",
         "_send",
         "_sent_id",
@@ -81,6 +87,8 @@ class Exchange:
         "scope",
         "session",
         "started",
+        "status",
+        "trace",
     )
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, telemetry: Telemetry | Silence) -> None:
@@ -89,6 +97,8 @@ class Exchange:
         self.routed: Scope | None = None
         self.session: Session | None = None
         self._telemetry = telemetry
+        self.status, self._is_counted = 0, False
+        self.trace: Trace | None = None
         self.scope = scope
         self.receive = receive
         self._send = send
@@ -110,13 +120,25 @@ class Exchange:
     def route(self, number: int) -> None:
         self._route = number
 
+    @property
+    def method(self) -> str:
+        return str(self.scope["method"])
+
     async def send(self, message: MutableMapping[str, Any]) -> None:
         """ASGI `send` that puts the request id on the answer."""
         if message["type"] == "http.response.start":
             self.started = True
-            self._telemetry.answered(self, message["status"])
+            self.status = message["status"]
             message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._sent_id), *self.extra]
+        elif not message.get("more_body"):
+            self._count(self.status)
         await self._send(message)
+
+    def _count(self, status: int) -> None:
+        """Right before the last byte is written, so that a worker which is killed has told of nearly every answer."""
+        if not self._is_counted:
+            self._is_counted, self.status = True, status
+            self._telemetry.answered(self, status)
 
     def read_deadline(self) -> None:
         """Take note of `X-Deadline-Ms`: milliseconds, from now, after which the answer is of no use.
@@ -173,9 +195,9 @@ class Exchange:
         reply: Reply | None = self.scope.get("extensions", _NONE).get(REPLY)
         if reply is not None and not self.started:
             headers = [*rendered.headers, (b"x-request-id", self._sent_id), *self.extra]
+            self._count(rendered.status)
             self.started = reply(rendered.status, headers, rendered.body)
             if self.started:
-                self._telemetry.answered(self, rendered.status)
                 return
         await self.send({"type": "http.response.start", "status": rendered.status, "headers": rendered.headers})
         await self.send({"type": "http.response.body", "body": rendered.body})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
@@ -70,12 +71,22 @@ class Inference:
         """
         batcher = self._batchers.of(session)
         self.admission.charge_rows(exchange, batcher.rows(tensors))
-        return batcher.answer(tensors, exchange) or batcher.submit(tensors, exchange)
+        if exchange.trace is not None:
+            exchange.trace.submitted = time.perf_counter()
+        found = batcher.answer(tensors, exchange) or batcher.submit(tensors, exchange)
+        if exchange.trace is not None:
+            exchange.trace.follow(found)
+        return found
 
     def words(self, session: Session) -> Words:
         """The parts of a V1 answer that are the same in all of a session's answers."""
         return self._batchers.of(session).words
 
+    def settle(self) -> None:
+        """Bring the counts of the telemetry up to date."""
+        self._batchers.settle()
+
     def close(self) -> None:
+        self.settle()
         self.reading.close()
         self._running.close()

@@ -107,6 +107,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
+        # An answer is written where it is made, not at the end of the loop's turn: what is counted has then left.
+        transport.set_write_buffer_limits(high=0)
         self.settings = self.config.settings
         self.service = self.config.service
         self.closing = cast("asyncio.Transport", _Closing(self))
@@ -210,8 +212,10 @@ class Protocol(HttpToolsProtocol):
 
     def _start(self, cycle: RequestResponseCycle, app: Any) -> None:  # as above
         self.due = None
-        if self.stage is Stage.COMPLETE and not self.tasks and not self.arrivals and self.service.is_quick(cycle.scope):
-            cycle.scope["extensions"][ALONE] = True  # type: ignore[typeddict-item]  # see `on_headers_complete`
+        scope = cast("dict[str, Any]", cycle.scope)
+        is_alone = self.stage is Stage.COMPLETE and not (self.tasks or (len(self.connections) > 1 and self.arrivals))
+        if is_alone and self.service.is_quick(scope["method"], scope["path"]):
+            scope["extensions"][ALONE] = True
             self._run_here(cycle.run_asgi(app))
         else:
             super()._start_asgi_task(cycle, app)

@@ -180,6 +180,7 @@ class Server(uvicorn.Server):
             self._follow_supervisor()
             if self._crowd is not None and not self._app.draining.is_on:
                 self._crowd.note(self._page, self._take(None))
+            self._app.inference.settle()
             self._app.counts.sample(self._app.inference.admission)
         return await super().on_tick(counter) or self._app.draining.is_over
 

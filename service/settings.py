@@ -80,6 +80,12 @@ class Settings(BaseModel):
     drift_window_seconds: float = Field(
         default=1800.0, ge=1, description="length of a window of drift; the present one and the one before count"
     )
+    traces_endpoint: str | None = Field(
+        default=None, pattern=r"^https?://", description="URL to which OpenTelemetry spans are sent (OTLP); unset: none"
+    )
+    traces_ratio: float = Field(
+        default=1.0, ge=0, le=1, description="share of requests that are traced, where the caller does not say"
+    )
     playground: bool = Field(default=True, description="serve the page `/` on which a person tries the models")
     max_connections: int = Field(
         default=1024, ge=1, description="most connections of a worker at a time; above that 429"

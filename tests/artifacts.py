@@ -200,7 +200,7 @@ def _model(
 def _with_novelty(content: Model) -> Model:
     content.graph.node.append(helper.make_node("ReduceMax", ["probabilities"], ["top"], axes=[1], keepdims=0))
     content.graph.node.append(helper.make_node("Sub", ["one", "top"], ["novelty"]))
-    content.graph.initializer.append(numpy_helper.from_array(np.float32(1), "one"))
+    content.graph.initializer.append(numpy_helper.from_array(np.asarray(1, dtype=np.float32), "one"))
     content.graph.output.append(helper.make_tensor_value_info("novelty", TensorProto.FLOAT, ["N"]))
     return content
 

@@ -66,6 +66,15 @@ def test_every_command_exists(document: Path) -> None:
 
 
 @DOCUMENT
+def test_every_measured_table_names_its_script(document: Path) -> None:
+    """Which is there, and finds the marks between which it writes."""
+    text = document.read_text(encoding="utf-8")
+    for script in re.findall(r"^<!-- written by ([\w./-]+)", text, re.MULTILINE):
+        assert (ROOT / script).exists(), script
+    assert len(re.findall(r"^<!-- written by", text, re.MULTILINE)) == len(re.findall(r"^<!-- end", text, re.MULTILINE))
+
+
+@DOCUMENT
 def test_every_path_in_a_command_exists(document: Path) -> None:
     """What a reader pastes finds its files; `my-…` is the reader's own."""
     for words in commands(document):

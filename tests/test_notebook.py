@@ -24,13 +24,18 @@ def build() -> ModuleType:
     return module
 
 
+def _committed() -> NotebookNode:
+    notebook: NotebookNode = nbformat.read(FOLDER / "digits.ipynb", as_version=4)  # type: ignore[no-untyped-call]
+    return notebook
+
+
 def _cells(notebook: NotebookNode) -> list[tuple[str, str, str]]:
     return [(cell["id"], cell["cell_type"], cell["source"]) for cell in notebook["cells"]]
 
 
 def test_the_committed_notebook_is_built_from_its_source(build: ModuleType) -> None:
     """Cell by cell; after a change: `python examples/digits/build.py`."""
-    committed = nbformat.read(FOLDER / "digits.ipynb", as_version=4)
+    committed = _committed()
     nbformat.validate(committed)
     assert _cells(committed) == _cells(build.convert())
     assert all(cell.get("outputs") is not None for cell in committed["cells"] if cell["cell_type"] == "code")
@@ -38,7 +43,7 @@ def test_the_committed_notebook_is_built_from_its_source(build: ModuleType) -> N
 
 def test_the_committed_outputs_name_no_folder_of_a_machine() -> None:
     """Nor a warning."""
-    committed = nbformat.read(FOLDER / "digits.ipynb", as_version=4)
+    committed = _committed()
     for cell in committed["cells"]:
         for output in cell.get("outputs", []):
             assert output.get("name") != "stderr"

@@ -147,7 +147,7 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
             raise ValueError
         return number
 
-    parse.__name__ = f"positive {kind.__name__}"  # type: ignore[attr-defined]  # argparse puts it into its message
+    parse.__name__ = f"positive {kind.__name__}"  # argparse puts it into its message
     return parse
 
 

@@ -16,6 +16,7 @@ from training import answers
 from training.config import Run
 from training.data import sources
 from training.data.dataset import Dataset
+from training.data.recoding import recode
 from training.report.build import COVERAGES, selective_figures, set_figures, split_figures
 from training.report.figures import FoundNovel, PredictionSets, Selective, SplitFigures
 from training.report.novelty import found_novel
@@ -45,8 +46,9 @@ def evaluate(folder: Path, run: Run) -> Evaluation:
     manifest = manifest_module.load(folder)
     graph = read_verified(folder, manifest, MODEL_FILE)
     dataset = sources.read(run.data, text_length=run.texts.max_length)
-    _check_fits(dataset, manifest, folder)
-    found = answers.answer(answers.session(graph), manifest.inputs, dataset.test)
+    _check_labels(dataset, manifest, folder)
+    test = recode(dataset, manifest.inputs, where=folder).test
+    found = answers.answer(answers.session(graph), manifest.inputs, test)
     return Evaluation(
         model=manifest.name,
         version=manifest.version,
@@ -107,12 +109,6 @@ def _tables(manifest: Manifest) -> tuple[Conformal, ...]:
     return (manifest.conformal.plain, manifest.conformal.adaptive) if manifest.conformal else ()
 
 
-def _check_fits(dataset: Dataset, manifest: Manifest, folder: Path) -> None:
-    """Inputs must be equal: codes of words and ranges of numbers are those of the training split."""
+def _check_labels(dataset: Dataset, manifest: Manifest, folder: Path) -> None:
     if dataset.labels != manifest.labels:
         raise Refusal(folder, "labels", expected=shorten(manifest.labels), found=shorten(dataset.labels))
-    for theirs, ours in zip(manifest.inputs, dataset.inputs, strict=False):
-        if theirs != ours:
-            raise Refusal(folder, f"input {theirs.name}", expected=shorten(theirs), found=shorten(ours))
-    if len(manifest.inputs) != len(dataset.inputs):
-        raise Refusal(folder, "inputs", expected=str(len(manifest.inputs)), found=str(len(dataset.inputs)))

@@ -54,7 +54,7 @@ class Perceptron:
         if not isinstance(mlp, Mlp) or not all(weight.requires_grad for weight in mlp.parameters()):
             return None
         layers = [layer for layer in mlp if isinstance(layer, nn.Linear)]
-        between = [layer for layer in mlp if not isinstance(layer, nn.Linear)] or [nn.ReLU()]
+        between = [layer for layer in mlp if not isinstance(layer, nn.Linear)] or [nn.ReLU()]  # one layer asks none
         is_plain = all(type(layer) in DERIVATIVES for layer in between)
         return cls(layers, between[0]) if is_plain else None
 

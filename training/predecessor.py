@@ -264,7 +264,7 @@ def _freeze(model: Classifier, layers: int) -> None:
     for _, mlp in _perceptrons(model):
         frozen += [weight for layer in _linears(mlp)[:layers] for weight in layer.parameters()]
     for weight in frozen:
-        weight.requires_grad_(requires_grad=False)
+        weight.requires_grad = False
 
 
 def _features(model: Classifier) -> Iterator[nn.Parameter]:

@@ -180,7 +180,9 @@ def finish(
         history=history,
     )
     folder = export.publish(finished)
-    return Outcome(folder, manifest.load(folder).metrics, float(model.temperature), progress.best_epoch)
+    measured = manifest.load(folder).metrics
+    assert measured is not None  # noqa: S101  # only an imported version may have none
+    return Outcome(folder, measured, float(model.temperature), progress.best_epoch)
 
 
 def calibrated(progress: Progress, dataset: Dataset) -> Calibrated:

@@ -90,17 +90,17 @@ def kills(folder: Path, count: int) -> tuple[int, int, str]:
 def exports(folder: Path, most: int) -> tuple[int, int, str]:
     """Before the first, second, … file operation, until an export has no more."""
     _checkpointed(folder)
+    place, good = folder / "place", 0
+    what = "kills of an export left nothing that can be loaded"
     for number in range(most):
-        place = folder / str(number)
+        shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(folder / "ready", place)
-        code = _wait(_child(lambda place=place, number=number: _resume_killed(place, number)))
-        if code == 0:
-            return number, number, "kills of an export left nothing that can be loaded, and the next try was whole"
-        assert code == -signal.SIGKILL
-        if _versions(place) or _wait(_train(place, "--resume")) != 0 or len(_versions(place)) != 1:
-            return number, number + 1, f"kills of an export; operation {number} left something"
-        shutil.rmtree(place)
-    return most, most, "kills of an export left nothing that can be loaded, and the next try was whole"
+        code = _wait(_child(lambda number=number: _resume_killed(place, number)))
+        if code == 0:  # none is left: this one was whole
+            return good, number, what
+        good += code == -signal.SIGKILL and not _versions(place)
+    assert _wait(_train(place, "--resume")) == 0
+    return good if len(_versions(place)) == 1 else 0, most, what
 
 
 def disks(folder: Path, count: int) -> tuple[int, int, str]:

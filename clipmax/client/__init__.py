@@ -14,7 +14,7 @@ from clipmax.client.connection import checked_url
 from clipmax.client.errors import AnswerInvalid, ClientError, ServerError, Unreachable
 from clipmax.client.inference import Inference
 from clipmax.client.metadata import ModelMetadata
-from clipmax.client.prediction import Prediction, TopLabel
+from clipmax.client.prediction import Novelty, Prediction, TopLabel
 from clipmax.client.predictions import Predictions
 from clipmax.client.retry import Retry
 from clipmax.client.rows import Instances
@@ -27,6 +27,7 @@ __all__ = [
     "Inference",
     "Instances",
     "ModelMetadata",
+    "Novelty",
     "Prediction",
     "Predictions",
     "Retry",

@@ -66,6 +66,7 @@ class AsyncClient:
         coverage: float | None = None,
         coverage_method: Method | None = None,
         abstain: bool = False,
+        novelty: bool = False,
         model: str | None = None,
         version: int | str | None = None,
     ) -> Predictions:
@@ -79,6 +80,7 @@ class AsyncClient:
             coverage=coverage,
             coverage_method=coverage_method,
             abstain=abstain,
+            novelty=novelty,
         )
 
         async def ask(piece: Piece) -> list[prediction.Prediction]:

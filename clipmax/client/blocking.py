@@ -58,6 +58,7 @@ class Client:
         coverage: float | None = None,
         coverage_method: Method | None = None,
         abstain: bool = False,
+        novelty: bool = False,
         model: str | None = None,
         version: int | str | None = None,
     ) -> Predictions:
@@ -73,6 +74,7 @@ class Client:
             coverage: give the labels among which the true one is in such a share of rows; 0 < coverage < 1.
             coverage_method: which scores; the service's choice, adaptive, if None.
             abstain: say of each row whether the model had better not decide.
+            novelty: say how unlike the training data each row is.
             model: the service's default model if None.
             version: its number or an alias; the newest if None; needs `model`.
 
@@ -90,6 +92,7 @@ class Client:
             coverage=coverage,
             coverage_method=coverage_method,
             abstain=abstain,
+            novelty=novelty,
         )
         whole = cutting.small(len(question), question.encode)
         pieces = [whole] if whole else cutting.pieces(len(question), self._server_metadata().limits, question.encode)
@@ -112,7 +115,7 @@ class Client:
             version: its number or an alias; the newest if None; needs `model`.
 
         Raises:
-            ValueError: a version without a model, no default model, or columns of different lengths.
+            ValueError: a version without a model, several inputs without names, or columns of different lengths.
             TypeError: a column that raw tensors do not carry, such as words of which some are missing.
             ClientError: see `clipmax.client.errors`.
         """
@@ -126,8 +129,8 @@ class Client:
         """Labels, inputs and limits of a version.
 
         Raises:
-            ValueError: a version without a model, or no model and the service has no default one.
-            ClientError: see `clipmax.client.errors`.
+            ValueError: a version without a model.
+            ClientError: see `clipmax.client.errors`; also where no model is named and the service has no default one.
         """
         connection.check_version(model, version)
         name = metadata.named(model or self._server_metadata().default_model)

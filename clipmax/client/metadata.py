@@ -10,7 +10,7 @@ import httpx
 import orjson
 
 from clipmax.client.cutting import Limits
-from clipmax.client.errors import answer_invalid
+from clipmax.client.errors import ClientError, answer_invalid
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +70,9 @@ def read_server(response: httpx.Response) -> ServerMetadata:
 
 
 def named(model: str | None) -> str:
-    """A model's name. Raises ValueError where there is none."""
+    """A model's name. Raises ClientError where there is none."""
     if model is None:
-        raise ValueError("the service has no default model; name one")
+        raise ClientError("the service has no default model; name one")
     return model
 
 

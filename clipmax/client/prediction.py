@@ -21,6 +21,14 @@ class TopLabel:
 
 
 @dataclass(frozen=True, slots=True)
+class Novelty:
+    """How unlike the training data a row is: the model's score, and the share of usual rows that is as novel."""
+
+    score: float
+    p_value: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What the model says about one row.
 
@@ -29,8 +37,8 @@ class Prediction:
     `provider` which execution provider ran: cpu, cuda or tensorrt.
 
     `prediction_set` holds the labels of a coverage that was asked for, likeliest first, and `abstained` says whether
-    the model had better not decide; each is None where it was not asked for. `unknown` names the inputs with a word
-    that training never saw, `truncated` those with a text that was cut.
+    the model had better not decide; `novelty` is as asked for. Each is None where it was not. `unknown` names the
+    inputs with a word that training never saw, `truncated` those with a text that was cut.
     """
 
     label: str
@@ -45,6 +53,7 @@ class Prediction:
     request_id: str
     prediction_set: tuple[str, ...] | None = None
     abstained: bool | None = None
+    novelty: Novelty | None = None
     unknown: tuple[str, ...] = ()
     truncated: tuple[str, ...] = ()
 
@@ -75,6 +84,7 @@ def _prediction(row: Mapping[str, Any], answer: Mapping[str, Any]) -> Prediction
         request_id=answer["request_id"],
         prediction_set=tuple(row["prediction_set"]) if "prediction_set" in row else None,
         abstained=row.get("abstained"),
+        novelty=Novelty(**row["novelty"]) if "novelty" in row else None,
         unknown=tuple(row.get("unknown", ())),
         truncated=tuple(row.get("truncated", ())),
     )

@@ -41,7 +41,8 @@ def columns(predictions: Sequence[Prediction]) -> Columns:
     """The predictions of one call by column.
 
     `label`, `probability`, then `label_2`, `probability_2` and so on as `top` has them, `p(LABEL)` and `logit(LABEL)`
-    of every label, `prediction_set` and `abstained` where they were asked for, the remarks, `model` and `version`.
+    of every label, `prediction_set`, `abstained`, `novelty_score` and `novelty_p_value` where they were asked for, the
+    remarks, `model` and `version`.
     """
     if not predictions:
         return {}
@@ -71,6 +72,9 @@ def _asked_for(predictions: Sequence[Prediction]) -> Columns:
         found["prediction_set"] = [list(one.prediction_set or ()) for one in predictions]
     if first.abstained is not None:
         found["abstained"] = [one.abstained for one in predictions]
+    if first.novelty is not None:
+        for name in ("score", "p_value"):
+            found[f"novelty_{name}"] = [getattr(one.novelty, name) for one in predictions]
     return found
 
 

@@ -25,6 +25,7 @@ class Question:
         coverage: float | None,
         coverage_method: Method | None,
         abstain: bool,
+        novelty: bool,
     ) -> None:
         self._rows = rows_module.rows(instances)
         wanted = {
@@ -34,6 +35,7 @@ class Question:
             "coverage": coverage,
             "coverage_method": coverage_method,
             "abstain": abstain or None,
+            "novelty": novelty or None,
         }
         self._parameters = {name: value for name, value in wanted.items() if value is not None}
 

@@ -15,7 +15,7 @@ import orjson
 
 from clipmax import idx
 from clipmax.client.rows import Instances
-from clipmax.predict.batch import ROWS, Batch
+from clipmax.predict.batch import ROWS, BadRow, Batch
 from clipmax.refusal import Refusal
 
 _VALUES = 200_000
@@ -38,7 +38,20 @@ def batches(instances: Instances) -> Iterator[Batch]:
     rows = max(1, min(ROWS, _VALUES // max(1, values)))
     for start in range(0, len(instances), rows):
         part = instances[start : start + rows]
-        yield Batch(list(range(start, start + len(part))), part, done=start / len(instances))
+        numbers = list(range(start, start + len(part)))
+        infinite = _infinite(part)
+        if infinite.any():
+            bad = [BadRow(number, "it holds an infinite number") for number in np.array(numbers)[infinite].tolist()]
+            yield Batch(np.array(numbers)[~infinite].tolist(), np.asarray(part)[~infinite], bad=bad)
+        else:
+            yield Batch(numbers, part, done=start / len(instances))
+
+
+def _infinite(rows: Instances) -> npt.NDArray[np.bool_]:
+    """Rows with a number that JSON cannot carry: bool [N]."""
+    if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
+        return np.zeros(len(rows), dtype=np.bool_)
+    return np.isinf(rows.reshape(len(rows), -1)).any(axis=1)
 
 
 def _npy(path: Path) -> npt.NDArray[Any]:

@@ -64,10 +64,9 @@ async def _answer(batch: Batch, ask: Ask) -> Answered:
             place = error.row
             if place is None or error.status not in _OF_ROWS:
                 raise
-            bad.append(BadRow(numbers.pop(place), _why(error)))
+            file = "" if files is None else f"{files.pop(place)}: "
+            bad.append(BadRow(numbers.pop(place), f"{file}{_why(error)}"))
             del rows[place]
-            if files is not None:
-                del files[place]
         else:
             return Answered(numbers, files, predictions, _in_order(bad), batch.done)
     return Answered([], files, [], _in_order(bad), batch.done)

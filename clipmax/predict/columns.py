@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +24,11 @@ class Columns:
     def __init__(self, metadata: ModelMetadata, missing: Collection[str]) -> None:
         self._kinds = {one.name: one.kind for one in metadata.inputs}
         self._missing = frozenset(missing)
+
+    @property
+    def names(self) -> list[str]:
+        """Of the model's inputs."""
+        return list(self._kinds)
 
     def check(self, names: Sequence[str], where: Path) -> None:
         """Raises Refusal for a header that lacks an input."""
@@ -46,7 +52,9 @@ class Columns:
         return self._present(kind, cell)
 
     def _present(self, kind: str, value: object) -> object:
-        """A missing text is an empty one, as in training."""
+        """A missing text is an empty one, as in training; infinity, which JSON lacks, is a word, as in a CSV."""
+        if isinstance(value, float) and math.isinf(value):
+            return str(value)
         if isinstance(value, str) and value in self._missing:
             value = None
         return "" if value is None and kind == "text" else value

@@ -56,6 +56,7 @@ def _configure_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--probabilities", action="store_true", help="give every label's probability")
     parser.add_argument("--coverage", type=float, metavar="SHARE", help="give prediction sets of this coverage")
     parser.add_argument("--abstain", action="store_true", help="say where the model had better not decide")
+    parser.add_argument("--novelty", action="store_true", help="say how unlike the training data each row is")
     parser.add_argument("--api-key-file", type=Path, metavar="KEY_FILE", help="a file with the API key on its one line")
 
 
@@ -88,8 +89,9 @@ async def _predict(arguments: argparse.Namespace, sink: Sink) -> None:
             await _batches(arguments, client), index=arguments.index, limit=arguments.limit, where=arguments.files[0]
         )
         async for answered in answers(batches, _asker(client, arguments), concurrency=arguments.concurrency):
-            progress.clear()
             sink.write(answered)
+            if answered.bad:
+                progress.clear()
             for row in answered.bad:
                 _report(row, arguments)
             rows, skipped = rows + len(answered.numbers), skipped + len(answered.bad)
@@ -106,6 +108,7 @@ def _asker(client: AsyncClient, arguments: argparse.Namespace) -> Ask:
         probabilities=arguments.probabilities,
         coverage=arguments.coverage,
         abstain=arguments.abstain,
+        novelty=arguments.novelty,
         model=arguments.model,
         version=arguments.version,
     )

@@ -41,7 +41,7 @@ def polars(where: Path) -> Iterator[Any]:
         yield module
     except module.exceptions.PolarsError as error:
         found = shorten(str(error).strip().partition("\n")[0])
-        raise Refusal(where, "file", expected="a readable Parquet file", found=found) from error
+        raise Refusal(where, "file", expected="a Parquet file that polars can use", found=found) from error
 
 
 class _Text:
@@ -102,8 +102,9 @@ def _jsonl(path: Path, columns: Columns) -> Iterator[Batch]:
 
 def _parquet(path: Path, columns: Columns) -> Iterator[Batch]:
     with polars(path) as pl:
-        frame = pl.scan_parquet(path)
-        columns.check(frame.collect_schema().names(), path)
+        whole = pl.scan_parquet(path)
+        columns.check(whole.collect_schema().names(), path)
+        frame = whole.select(columns.names).with_columns(pl.selectors.decimal().cast(pl.Float64))
         count = frame.select(pl.len()).collect().item()
         for start in range(0, count, _PARQUET_ROWS):
             rows = list(frame.slice(start, _PARQUET_ROWS).collect().iter_rows(named=True))

@@ -26,7 +26,7 @@ from service.engine.queue import Caller, Piece, Queue, Tensors, Ticket
 from service.engine.session import Outputs, Session
 from service.engine.worker import Worker
 from service.reading.body import ClientGone
-from service.telemetry.meter import UNMETERED, Meter, Unmetered
+from service.telemetry.meter import UNMETERED, Meter, Ran, Unmetered
 from service.telemetry.telemetry import Silence, Telemetry
 
 ROWS = 256
@@ -41,6 +41,10 @@ to the thread and back costs more than it gains, and 1.1 ms, where the loop can 
 
 INLINE_SECONDS_ON_ONE_CPU = 0.003
 """The same where nothing can run beside the loop anyway: up to this long, requests do not mind waiting."""
+
+FEW_ROWS, MOST_UNCOUNTED = 4, 32
+"""Runs of few rows that were made at once are counted together, so many at a time: to count a run costs a third of
+what it costs to make one of a single row."""
 
 Note = Callable[[int, float], None]
 
@@ -60,6 +64,11 @@ class Batchers:
             meter = self._telemetry.meter(session)
             batcher = self._batchers[session] = Batcher(session, self._worker, self._note, meter)
         return batcher
+
+    def settle(self) -> None:
+        """Count what was not counted yet, as whoever reads the counts, or is about to end, asks."""
+        for batcher in self._batchers.values():
+            batcher.settle()
 
 
 class Batcher:
@@ -98,6 +107,7 @@ class Batcher:
         self._clock = time.thread_time if session.provider == "cpu" else time.perf_counter
         self._is_busy = False
         self._left_behind: tuple[int, float] | None = None
+        self._uncounted: list[Ran] = []
 
     def rows(self, tensors: Tensors) -> int:
         """How many rows a request has."""
@@ -118,7 +128,20 @@ class Batcher:
         if size > self._cap or self._pace.expected(size) > self._inline_seconds:
             return None
         self._meter.waited((0.0,))
-        return Share(self._timed(tensors, size), 0, rows)
+        results, ran = self._timed(tensors, size)
+        self._uncounted.append(ran)
+        if rows > FEW_ROWS or self._texts or len(self._uncounted) == MOST_UNCOUNTED:
+            asyncio.get_running_loop().call_soon(self.settle)  # while the answer is on its way
+        return Share(results, 0, rows)
+
+    def settle(self) -> None:
+        """Count the runs that were not counted yet."""
+        runs, self._uncounted = self._uncounted, []
+        if runs and self._texts:
+            for ran in runs:
+                self._meter.ran(*ran)
+        elif runs:
+            self._meter.ran_several(runs)
 
     def submit(self, tensors: Tensors, caller: Caller) -> asyncio.Future[Share]:
         """Queue a request.
@@ -180,15 +203,16 @@ class Batcher:
 
     def _run(self, pieces: Sequence[Piece], size: int) -> list[tuple[Ticket, Share | Exception]]:
         try:
-            results = self._timed({one.name: self._gather(one.name, pieces) for one in self._inputs}, size)
+            results, ran = self._timed({one.name: self._gather(one.name, pieces) for one in self._inputs}, size)
         except Exception as error:  # noqa: BLE001  # onnxruntime has a class for each status; whoever is guilty gets it
             if len(pieces) == 1:
                 return [(pieces[0].ticket, error)]
             return [share for piece in pieces for share in self._run([piece], size)]
+        self._meter.ran(*ran)
         return _shares(results, pieces)
 
-    def _timed(self, tensors: Tensors, size: int) -> Results:
-        """One run, and what it took."""
+    def _timed(self, tensors: Tensors, size: int) -> tuple[Results, Ran]:
+        """One run, timed but not yet counted."""
         began = self._clock()
         session = self._session()
         if session is None:
@@ -197,9 +221,9 @@ class Batcher:
         outputs = session.run(tensors)
         left = time.perf_counter()
         results = Results(self.words, outputs, remarks(self._inputs, tensors))
-        self._meter.ran(results, tensors, left - entered)
+        results.span = (entered, left)
         self._pace.note(size, self._clock() - began)
-        return results
+        return results, Ran(results, tensors, left - entered)
 
     def _gather(self, name: str, pieces: Sequence[Piece]) -> Tensor:
         """One input of all pieces, below each other."""
@@ -289,4 +313,5 @@ def _joined(ticket: Ticket) -> Share:
     outputs = Outputs.joined([part.outputs for part in parts]).of(order)
     found = {name: np.concatenate([part.remarks[name] for part in parts])[order] for name in parts[0].results.remarks}
     results = parts[0].results.like(outputs, found)
+    results.span = (parts[0].results.span[0], parts[-1].results.span[1])
     return Share(results, 0, ticket.rows)

@@ -22,7 +22,6 @@ export function makeAnswer(place, { onCoverage, onRetry, onField }) {
   let model = null;
   const bars = new Map();
   const list = element("ol", { class: "bars" });
-  const body = element("div");
   const coverage = makeCoverage(onCoverage);
   let showsRaw = true;
   const rawBox = element("input", { type: "checkbox", onchange: () => {
@@ -35,6 +34,7 @@ export function makeAnswer(place, { onCoverage, onRetry, onField }) {
   const verdict = element("div", { class: "verdict" });
   const remarks = element("div", { class: "remarks" });
   const facts = element("p", { class: "facts fine" });
+  const body = element("div", {}, verdict, remarks, list, rawSwitch, coverage.element, facts);
 
   function showBars(prediction) {
     const raw = prediction.logits === undefined ? null : rawProbabilities(prediction.logits);
@@ -69,7 +69,6 @@ export function makeAnswer(place, { onCoverage, onRetry, onField }) {
         prediction.novelty && fact(say("fact.novelty", { p: number(prediction.novelty.p_value, 2) })),
         fact(say("fact.milliseconds", { milliseconds: milliseconds < 9.95 ? milliseconds.toFixed(1) : whole(milliseconds) })), fact(say("fact.request", { id: answer.request_id }), "id"));
       if (model.degraded) facts.append(element("strong", {}, say("degraded")));
-      if (body.childNodes.length === 0) body.append(verdict, remarks, list, rawSwitch, coverage.element, facts);
       if (body.parentNode !== place) fill(place, body);
     },
     fail(failure, field) {

@@ -8,9 +8,9 @@ let made = 0; // widgets, for ids that are used once
 
 /** What a number field says when its text is no number; the service is not asked then. */
 export class Unreadable extends Error {
-  constructor(name) {
-    super(name);
-    this.name = name;
+  constructor(field) {
+    super(field);
+    this.field = field;
   }
 }
 

@@ -15,14 +15,22 @@ export function imageInput(schema, { onChange, onRefuse }) {
   const isGray = channels === 1;
   const pad = makePad(height, width, isGray);
   const preview = element("canvas", { class: "preview", width, height, role: "img" });
-  const state = { isEmpty: true, given: null, photograph: null, isCentred: isGray && height === 28 && width === 28, isNegative: false };
+  const state = { isEmpty: true, isStale: false, given: null, photograph: null, isCentred: isGray && height === 28 && width === 28, isNegative: false };
   const canCentre = isGray && Math.max(height, width) <= PREVIEW_LIMIT;
 
   function refresh() {
-    const seen = state.given ?? (state.isCentred ? pixels.centred : pixels.resized)(pad, width, height);
-    pixels.context(preview).drawImage(seen, 0, 0);
+    state.isStale = true; // a stroke has many points between two frames, and one look at the pad is enough
+    requestAnimationFrame(settle);
     hint.hidden = !state.isEmpty;
     onChange();
+  }
+
+  /** What the model sees, from what is on the pad now. */
+  function settle() {
+    if (!state.isStale) return;
+    state.isStale = false;
+    const seen = state.given ?? (state.isCentred ? pixels.centred : pixels.resized)(pad, width, height);
+    pixels.context(preview).drawImage(seen, 0, 0);
   }
 
   function touched() {
@@ -98,7 +106,10 @@ export function imageInput(schema, { onChange, onRefuse }) {
     name: schema.name,
     element: view,
     isEmpty: () => state.isEmpty,
-    read: () => ({ b64: preview.toDataURL("image/png").split(",")[1] }),
+    read() {
+      settle();
+      return { b64: preview.toDataURL("image/png").split(",")[1] };
+    },
     async write(value) {
       state.given = await canvasOf(value, height, width, channels);
       state.photograph = null;

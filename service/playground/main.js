@@ -43,7 +43,7 @@ async function askOnce() {
     const found = await service.predict(service.predictPath(model.name, state.pinned), question);
     if (turn !== state.turn) return;
     form.mark(null, null);
-    if (state.pinned === null && found.answer.version !== model.version) return await open(model.name, null, { keeps: true });
+    if (state.pinned === null && found.answer.version !== model.version) return await openOrFail(model.name, null, { keeps: true });
     Object.assign(state, { shown: found, failure: null });
     answer.show(found);
     glance.show(found.answer.predictions[0]);
@@ -84,7 +84,7 @@ function showFailure(failure) {
   const known = asFailure(failure);
   if (known.code === "AUTH") return askForKey();
   Object.assign(state, { shown: null, failure: known });
-  const named = failure instanceof Unreadable ? failure.name : inputOf(known.pointer, state.model);
+  const named = failure instanceof Unreadable ? failure.field : inputOf(known.pointer, state.model);
   const field = state.form.mark(named, known.detail || say(`problem.${known.code}`));
   answer.fail(known, field);
   glance.show(null);
@@ -224,6 +224,7 @@ byId("language").addEventListener("click", () => {
   switchLanguage();
   speak();
 });
+window.addEventListener("hashchange", start);
 document.addEventListener("paste", (event) => {
   const [file] = event.clipboardData.files;
   if (file !== undefined && state.form !== null) state.form.paste(file);

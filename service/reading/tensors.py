@@ -27,7 +27,7 @@ import numpy as np
 from clipmax import images, inputs
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
 from clipmax.problems import Problem
-from service.reading import binary
+from service.reading import binary, lift
 
 Tensor = inputs.Tensor
 
@@ -44,7 +44,7 @@ class Given:
 
     datatype: str
     shape: tuple[int, ...]
-    data: list[Any] | memoryview
+    data: list[Any] | lift.Floats | memoryview
     pointer: str
 
     @property
@@ -207,6 +207,9 @@ def _numbers(given: Given, *, missing: bool = False) -> Tensor:
     """Flat numbers of the datatype, checked for it; NaN where JSON says null and `missing` is allowed."""
     if isinstance(given.data, memoryview):
         return binary.numbers(given.data, given.datatype, given.size, given.pointer)
+    if isinstance(given.data, np.ndarray):  # only where the datatype is floating
+        _check_count(given.data, given)
+        return _rounded(given.data, given)
     flat = _flat(given)
     if given.datatype in _FLOATING:
         return _floats(flat, {int, float, type(None)} if missing else {int, float}, given)
@@ -216,8 +219,11 @@ def _numbers(given: Given, *, missing: bool = False) -> Tensor:
 def _floats(flat: Sequence[Any], allowed: set[type], given: Given) -> Tensor:
     if not set(map(type, flat)) <= allowed:
         raise _wrong_type(flat, allowed, given)
+    return _rounded(np.array(flat, dtype=np.float64), given)  # None becomes NaN
+
+
+def _rounded(values: lift.Floats, given: Given) -> Tensor:
     dtype = binary.DTYPES[given.datatype]
-    values = np.array(flat, dtype=np.float64)  # None becomes NaN
     wrong = np.abs(values) > np.finfo(dtype).max
     if wrong.any():
         raise _out_of_range(int(wrong.argmax()), given)
@@ -285,9 +291,7 @@ def _flat(given: Given) -> list[Any]:
     level = given.data
     assert isinstance(level, list)  # noqa: S101  # the callers have dealt with frames
     if not any(isinstance(element, list) for element in level[:1]):
-        if len(level) != given.size:
-            detail = f"the shape needs {given.size} elements, data has {len(level)}"
-            raise Problem("SHAPE_INVALID", detail, pointer=given.place)
+        _check_count(level, given)
         return level
     if len(level) != given.rows:
         raise Problem("SHAPE_INVALID", f"the shape has {given.rows} rows, data {len(level)}", pointer=given.place)
@@ -295,6 +299,12 @@ def _flat(given: Given) -> list[Any]:
         _check_level(level, size, depth, given)
         level = list(chain.from_iterable(level))
     return level
+
+
+def _check_count(flat: Sequence[Any] | lift.Floats, given: Given) -> None:
+    if len(flat) != given.size:
+        detail = f"the shape needs {given.size} elements, data has {len(flat)}"
+        raise Problem("SHAPE_INVALID", detail, pointer=given.place)
 
 
 def _check_level(level: list[Any], size: int, depth: int, given: Given) -> None:

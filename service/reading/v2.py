@@ -14,11 +14,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from clipmax import inputs
 from clipmax.inputs import Input
 from clipmax.novelty import OUTPUT as NOVELTY
 from clipmax.problems import Problem
-from service.reading import binary, json, tensors
+from service.reading import binary, json, lift, tensors
 from service.reading.body import Headers
 from service.reading.v1 import Limits
 
@@ -65,12 +67,30 @@ def read(body: bytes, headers: Headers, schemas: Sequence[Input], outputs: Seque
             UNKNOWN_FIELD, TYPE and PARAMETER, with a pointer.
     """
     text, raw = binary.split(body, headers)
-    document = json.decode(text, max_depth=limits.max_json_depth)
+    document = _lifted(text, schemas, limits) or json.decode(text, max_depth=limits.max_json_depth)
     _check_object(document, _MEMBERS, "")
     names = (*outputs, LABEL, OUT_OF_RANGE)
     wanted = _outputs(document, names, _binary_default(document))
     found = _inputs(document, schemas, binary.Frames(raw), limits.max_batch_rows)
     return Question(found, wanted, _id(document))
+
+
+def _lifted(text: bytes, schemas: Sequence[Input], limits: Limits) -> dict[str, Any] | None:
+    """The document of a usual request for an image model, its data an array already; else None."""
+    if len(schemas) != 1 or schemas[0].kind != "image":
+        return None
+    lifted = lift.lift(text)
+    if lifted is None:
+        return None
+    try:
+        document = json.decode(lifted[0], max_depth=limits.max_json_depth)
+    except Problem:  # whose place is in the whole text
+        return None
+    match document:
+        case {"inputs": [{"datatype": "FP32" | "FP64", "data": []} as given]}:
+            given["data"] = lifted[1]
+            return dict(document)
+    return None
 
 
 def _id(document: Mapping[str, Any]) -> str | None:
@@ -133,12 +153,12 @@ def _given(
     return tensors.Given(datatype, shape, _data(value, frames, pointer), pointer)
 
 
-def _data(value: Mapping[str, Any], frames: binary.Frames, pointer: str) -> list[Any] | memoryview:
+def _data(value: Mapping[str, Any], frames: binary.Frames, pointer: str) -> list[Any] | lift.Floats | memoryview:
     parameters = _parameters(value, pointer)
     size = parameters.get("binary_data_size")
     if size is None:
         data = value.get("data")
-        if not isinstance(data, list):
+        if not isinstance(data, list | np.ndarray):
             raise Problem("FIELD_MISSING", "an input needs data, an array", pointer=f"{pointer}/data")
         return data
     if "data" in value:

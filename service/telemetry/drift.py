@@ -134,6 +134,6 @@ def _value(schema: Input) -> Callable[[Tensor], Tensor]:
 
 
 def _quantile_999(freedom: int) -> float:
-    """Of the chi-squared distribution, by E. B. Wilson and M. M. Hilferty (1931); within 2 % from one degree on."""
+    """Of the chi-squared distribution, by E. B. Wilson and M. M. Hilferty (1931); within 4 % from one degree on."""
     spread = 2 / (9 * freedom)
     return float(freedom * (1 - spread + _NORMAL_999 * spread**0.5) ** 3)

@@ -7,6 +7,7 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
+from types import SimpleNamespace
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -45,6 +46,14 @@ class Run(Protocol):
     @property
     def remarks(self) -> Any:
         """(member, input) → bool [N]."""
+
+
+class Ran(NamedTuple):
+    """A run that has ended, its tensors by input name, and the seconds in onnxruntime."""
+
+    run: Run
+    tensors: Any
+    seconds: float
 
 
 class Labels:
@@ -140,22 +149,30 @@ class Meter:
             tensors: by input name, N rows each.
             seconds: in onnxruntime.
         """
-        probabilities = run.outputs.probabilities
+        self.ran_several([Ran(run, tensors, seconds)])
+
+    def ran_several(self, runs: Sequence[Ran]) -> None:
+        """The same of runs, at least one, whose inputs have rows of the same shape: nearly for the price of one."""
+        whole = runs[0] if len(runs) == 1 else _joined(runs)
         with self._lock:
-            self.run_seconds += seconds
-            observe(self._inference, _INFERENCE, seconds)
-            observe(self._rows, _ROWS, len(probabilities))
-            self._count_remarks(run.remarks)
-            novelty = run.outputs.novelty
-            if novelty is not None:
-                self._remarks[_PLACES[metric.NOVEL]] += np.count_nonzero(novelty.astype(np.float64) > self._novel_above)
-            is_finite = None
-            if not run.is_finite:
-                is_finite = np.isfinite(probabilities).all(axis=1) & np.isfinite(run.outputs.logits).all(axis=1)
-                self._remarks[_PLACES[metric.NON_FINITE]] += np.count_nonzero(~is_finite)
-                probabilities = probabilities[is_finite]
-            if len(probabilities):
-                self._count(probabilities, tensors, is_finite)
+            for one in runs:
+                self.run_seconds += one.seconds
+                observe(self._inference, _INFERENCE, one.seconds)
+                observe(self._rows, _ROWS, len(one.run.outputs.probabilities))
+            self._count_run(whole.run, whole.tensors)
+
+    def _count_run(self, run: Run, tensors: Any) -> None:
+        probabilities, novelty = run.outputs.probabilities, run.outputs.novelty
+        self._count_remarks(run.remarks)
+        if novelty is not None:
+            self._remarks[_PLACES[metric.NOVEL]] += np.count_nonzero(novelty.astype(np.float64) > self._novel_above)
+        is_finite = None
+        if not run.is_finite:
+            is_finite = np.isfinite(probabilities).all(axis=1) & np.isfinite(run.outputs.logits).all(axis=1)
+            self._remarks[_PLACES[metric.NON_FINITE]] += np.count_nonzero(~is_finite)
+            probabilities = probabilities[is_finite]
+        if len(probabilities):
+            self._count(probabilities, tensors, is_finite)
 
     def _count(self, probabilities: npt.NDArray[np.float32], tensors: Any, is_kept: Flags | None) -> None:
         """Rows whose outputs are finite; `is_kept` says which of the run's rows they are where it is not all."""
@@ -222,18 +239,34 @@ class Meter:
             self._remarks[_MEMBERS[member]] += np.count_nonzero(flags)
 
 
+def _joined(runs: Sequence[Ran]) -> Ran:
+    """Runs as if they had been one."""
+    first = runs[0]
+    outputs = [one.run.outputs for one in runs]
+    joined = SimpleNamespace(
+        logits=np.concatenate([one.logits for one in outputs]),
+        probabilities=np.concatenate([one.probabilities for one in outputs]),
+        novelty=None if outputs[0].novelty is None else np.concatenate([one.novelty for one in outputs]),
+    )
+    run: Any = SimpleNamespace(
+        is_finite=all(one.run.is_finite for one in runs),
+        outputs=joined,
+        remarks={key: np.concatenate([one.run.remarks[key] for one in runs]) for key in first.run.remarks},
+    )
+    tensors = {name: np.concatenate([one.tensors[name] for one in runs]) for name in first.tensors}
+    return Ran(run, tensors, sum(one.seconds for one in runs))
+
+
 class Unmetered:
     """In place of a meter where nothing is counted."""
-
-    run_seconds = 0.0
-
-    def answered(self, route: int, status: int, seconds: float) -> None:
-        pass
 
     def waited(self, waits: Iterable[float]) -> None:
         pass
 
     def ran(self, run: Run, tensors: Any, seconds: float) -> None:
+        pass
+
+    def ran_several(self, runs: Sequence[Ran]) -> None:
         pass
 
 

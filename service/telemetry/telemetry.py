@@ -55,8 +55,6 @@ class Telemetry:
         window_seconds: length of a window of the drift.
     """
 
-    is_on = True
-
     def __init__(self, catalog: Catalog, *, ledger: Ledger | None = None, page: int = 0, window_seconds: float) -> None:
         shared = ledger or Ledger(1)
         pages = np.frombuffer(shared.memory, np.float64).reshape(shared.pages, layout.CELLS, layout.CELL)
@@ -115,6 +113,8 @@ class Telemetry:
         if session.meter is None:
             facts = Facts.of(session.manifest)
             self._facts[facts.key] = facts
+            if len(self._facts) > layout.CELLS:
+                del self._facts[next(iter(self._facts))]
             session.meter = Meter(self._cell(facts.key), session.manifest, self._window_seconds)
             self._meters.add(session.meter)
         return session.meter
@@ -176,8 +176,6 @@ class Telemetry:
 
 class Silence:
     """In place of `Telemetry` where nothing is counted."""
-
-    is_on = False
 
     def began(self) -> None:
         pass

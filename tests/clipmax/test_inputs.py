@@ -189,3 +189,13 @@ def test_what_is_no_word_is_a_problem(value: Any, code: str) -> None:
 def test_a_word_survives_json(value: float) -> None:
     """However a client writes the number."""
     assert word(json.loads(json.dumps(value))) == word(value)
+
+
+@pytest.mark.parametrize(("instance", "code"), [({"a": None, "b": 1}, "TYPE"), ({"b": 1}, "FIELD_MISSING")])
+def test_a_required_number_is_never_missing(instance: dict[str, Any], code: str) -> None:
+    """Neither null nor absent; beside it one that may be."""
+    schema = [NumberInput(name="a", minimum=0, maximum=1, required=True), NumberInput(name="b", minimum=0, maximum=1)]
+    with pytest.raises(Problem) as caught:
+        tensors(schema, [instance])
+    assert (caught.value.kind.code, caught.value.pointer) == (code, "/instances/0/a")
+    assert np.isnan(tensors(schema, [{"a": 1}])["b"]).all()

@@ -89,7 +89,7 @@ def test_a_bad_row_is_named_and_the_others_are_answered(
     path = tmp_path / "people.csv"
     path.write_text(PEOPLE + "old,1650000000,Rome,a\n9,1650000000\n8,1650000000,Rome,a\n")
     output = tmp_path / "answers.csv"
-    question = [path, "--models", kinds, "--model", "table", "--output", output]
+    question: list[str | Path] = [path, "--models", kinds, "--model", "table", "--output", output]
     assert predict(*question) == cli.FAILED
     error = capsys.readouterr().err
     assert f"{path}: row 4: expected one that the model takes, found TYPE at age: expected a number" in error
@@ -107,7 +107,7 @@ def test_a_bad_row_is_named_and_the_others_are_answered(
 def test_prediction_sets_and_abstention_are_written(kinds: Path, files: dict[str, list[Any]], tmp_path: Path) -> None:
     """Beside the labels."""
     output = tmp_path / "answers.csv"
-    options = ["--coverage", "0.8", "--abstain", "--top-k", "1", "--limit", "5", "--output", output]
+    options: list[str | Path] = ["--coverage", "0.8", "--abstain", "--top-k", "1", "--limit", "5", "--output", output]
     assert predict(*files["images.npy"], "--models", kinds, *options) == cli.DONE
     with output.open() as file:
         found = list(csv.DictReader(file))
@@ -122,3 +122,11 @@ def test_a_folder_without_models_is_refused(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "a.json").write_text("[1]")
     assert predict(tmp_path / "a.json", "--models", tmp_path) == cli.FAILED
     assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_a_table_needs_to_know_its_model(
+    files: dict[str, list[Any]], kinds: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of several none is the default."""
+    assert predict(files["people.csv"][0], "--models", kinds) == cli.FAILED
+    assert capsys.readouterr().err == "clipmax: the service has no default model; name one\n"

@@ -177,6 +177,15 @@ def test_requests_in_one_packet_are_answered_in_order(service: Running) -> None:
     assert set(statuses[3:]) <= {400}
 
 
+def test_a_request_that_came_alone_may_still_have_to_wait(service: Running) -> None:
+    """It has begun outside a task; a long body that only the exact reader takes is read in the thread."""
+    row = ", ".join(["12345678901234567890", *["0"] * 15])
+    body = f'{{"instances": [[{row}]{" " * 40_000}]}}'.encode()
+    answer = exchange(service, post("/predict", body))
+    assert answer.status == 200
+    assert answer.document["predictions"][0]["out_of_range"]
+
+
 def test_a_client_that_leaves_in_the_middle_harms_nobody(service: Running) -> None:
     """Its request ends quietly."""
     for part in (post("/predict", GOOD)[:-20], post("/predict", GOOD), b"POST /pre"):

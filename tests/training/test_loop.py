@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -133,6 +133,31 @@ def test_non_finite_steps_are_left_out_and_counted(tmp_path: Path) -> None:
     assert "skipped" in progress.epochs[0].line()
     assert all(torch.isfinite(value).all() for value in progress.model.state_dict().values())
     assert progress.epochs[-1].loss < progress.epochs[0].loss
+
+
+def test_a_bad_row_that_is_looked_at_costs_no_run_that_skips(tmp_path: Path) -> None:
+    """Diagnostics leave it out; where the run should stop, it stops at the row's step."""
+    settings, dataset, progress = _begin(tmp_path, "clipping.on_non_finite=skip", "fit.epochs=1", "fit.batch_size=12")
+    looked_at = observation.sample(len(dataset.train), 10)
+    loop.fit(progress, settings, _poison(dataset, looked_at[[0, 5]].tolist()))
+    assert progress.epochs[0].diagnostics.rows == len(looked_at) - 2
+
+
+def test_a_weight_that_is_not_finite_is_named(tmp_path: Path) -> None:
+    """By the next step, or at the end of the epoch, before any gradient that it spoils."""
+    settings, dataset, progress = _begin(tmp_path, "fit.epochs=1")
+    last = loop.steps_per_epoch(settings, dataset) - 1
+    for at in (2, last):
+        steps = iter(range(at, -1, -1))
+
+        def put(steps: Iterator[int] = steps, progress: Progress = progress) -> None:
+            if next(steps, None) == 0:
+                with torch.no_grad():
+                    progress.model.mlp[2].bias[3] = torch.nan
+
+        with pytest.raises(Refusal, match=rf"step {at if at == last else at + 1}\b.*weight mlp\.2\.bias \(norm nan\)"):
+            loop.fit(progress, settings, dataset, on_step=put)
+        settings, dataset, progress = _begin(tmp_path, "fit.epochs=1")
 
 
 def test_an_epoch_without_a_finite_step_stops_the_run(tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_the_new_version_says_where_it_comes_from(digits: tuple[Path, Path]) -> 
     assert after.origin.sha256 == before.files[MODEL_FILE].sha256
     assert (after.origin.known_labels, after.origin.new_labels) == (len(before.labels), 0)
     assert after.inputs == before.inputs
-    assert after.training.configuration["start"] == {  # type: ignore[comparison-overlap]  # a dict of JSON values
+    assert after.training.configuration["start"] == {
         "version": f"{version.parent.name}/{version.name}", "frozen_layers": 0, "old_rate": 0.1,
     }  # fmt: skip
     assert f"went on from {before.name} version" in (folder / "report.html").read_text(encoding="utf-8")
@@ -208,7 +208,7 @@ def test_a_composite_optimizer_stays_one() -> None:
     """Its members are slowed one by one."""
     one, other = nn.Linear(2, 2), nn.Linear(2, 2)
     whole = CompositeOptimizer([optim.SGD(one.parameters(), lr=1.0), optim.SGD(other.parameters(), lr=1.0)])
-    slow = predecessor.slowed(whole, {one.weight}, 0.5)
+    slow = predecessor.slowed(whole, {one.get_parameter("weight")}, 0.5)
     assert isinstance(slow, CompositeOptimizer)
     assert [len(group["params"]) for group in slow.param_groups] == [1, 1, 2]
     for layer in (one, other):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -46,5 +47,6 @@ def test_only_a_small_call_goes_without_asking() -> None:
 def test_limits_are_read_where_they_are_stated() -> None:
     """Else there are none."""
     assert Limits.of({"parameters": {"limits": {"max_batch_rows": 2, "max_body_bytes": 3}}}) == Limits(2, 3)
-    for document in ({}, [], {"parameters": 1}, {"parameters": {"limits": None}}):
+    documents: list[Any] = [{}, [], {"parameters": 1}, {"parameters": {"limits": None}}]
+    for document in documents:
         assert Limits.of(document) == Limits(sys.maxsize, sys.maxsize)

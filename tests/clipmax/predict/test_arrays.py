@@ -87,3 +87,11 @@ def test_a_request_carries_a_bounded_number_of_values(shape: tuple[int, ...], la
     found = [len(batch.rows) for batch in batches(array)]
     assert max(found, default=0) == largest
     assert sum(found) == len(array)
+
+
+def test_rows_with_infinity_are_bad_ones() -> None:
+    """JSON cannot carry it; the others keep their numbers."""
+    (batch,) = batches(np.array([[0.0, 1.0], [np.inf, 1.0], [np.nan, 2.0]]))
+    assert batch.numbers == [0, 2]
+    assert len(batch.rows) == 2
+    assert [row.number for row in batch.bad] == [1]

@@ -60,7 +60,7 @@ def test_rows_that_are_refused_leave_their_batch() -> None:
     assert (found.numbers, found.files) == ([4, 6], ["w", "y"])
     assert [one.label for one in found.predictions] == ["a", "c"]
     assert [row.number for row in found.bad] == [5, 7, 8]
-    assert found.bad[0].why == "TYPE at age: it has a word"
+    assert found.bad[0].why == "x: TYPE at age: it has a word"
 
 
 @pytest.mark.parametrize("status", [401, 429, 500])

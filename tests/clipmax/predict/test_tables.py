@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import math
 import sys
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -88,6 +90,13 @@ def test_parquet_keeps_its_types(tmp_path: Path) -> None:
     assert rows[1] == {"age": 1, "city": None, "note": "x"}
 
 
+def test_decimals_are_numbers_and_infinity_is_a_word(tmp_path: Path) -> None:
+    """JSON has neither; the service refuses the word."""
+    frame = pl.DataFrame({"age": [math.inf, -1.0], "city": [Decimal("1.50")] * 2, "note": ["x"] * 2})
+    frame.write_parquet(tmp_path / "a.parquet")
+    assert [(row["age"], row["city"]) for row in read(tmp_path / "a.parquet")[0]] == [("inf", 1.5), (-1.0, 1.5)]
+
+
 def test_bad_rows_are_numbered_among_the_good_ones(tmp_path: Path) -> None:
     """Counted from 0, without the header."""
     rows, bad = read(write(tmp_path / "a.csv", f"{HEADER}x,1,1,a\nx,1\nx,1,3,a\n"))
@@ -107,7 +116,7 @@ def test_bad_rows_are_numbered_among_the_good_ones(tmp_path: Path) -> None:
         ("a.csv", b"age,city,note\n1,\xff,x\n", "file: expected UTF-8, found byte 0xff"),
         ("a.csv", b'age,city,note\n1,"a"b,x\n', "file: expected an intact file"),
         ("a.csv.gz", b"\x1f\x8bjunk", "file: expected an intact file"),
-        ("a.parquet", b"junk", "file: expected a readable Parquet file"),
+        ("a.parquet", b"junk", "file: expected a Parquet file that polars can use"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(name: str, content: bytes, message: str, tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from service.engine.providers import Execution
 from service.engine.session import Outputs, Session
 from service.engine.worker import Worker
 from service.reading.body import ClientGone
+from service.telemetry.telemetry import Silence
 from tests import artifacts
 
 
@@ -115,6 +116,59 @@ def test_what_arrives_together_runs_together(session: Watched) -> None:
     assert session.sizes == [sum(1 + seed % 3 for seed in range(20))]
 
 
+class Alone(Caller):
+    """Who came when nobody else was there."""
+
+    def is_alone(self) -> bool:
+        return True
+
+
+def test_who_comes_alone_is_answered_at_once(session: Watched) -> None:
+    """Without a turn of the event loop; the same answer as from the queue."""
+
+    async def scenario(batcher: Batcher) -> None:
+        tensors = image(3)
+        share = batcher.answer(tensors, Alone())
+        assert share is not None
+        check(share, session, tensors)
+
+    run(session, scenario)
+    assert session.threads == [threading.get_ident()]
+
+
+def test_who_may_have_to_wait_is_not_answered_at_once(session: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others came too, a deadline is set, the rows are too many, something waits, or the run would be long."""
+
+    async def scenario(batcher: Batcher) -> None:
+        assert batcher.answer(image(1), Caller()) is None
+        assert batcher.answer(image(1), Alone(seconds=5.0)) is None
+        assert batcher.answer(image(ROWS + 1), Alone()) is None
+        waiting = batcher.submit(image(1), Caller())
+        assert batcher.answer(image(1), Alone()) is None
+        await waiting
+
+    run(session, scenario)
+    never_inline(monkeypatch)
+
+    async def long(batcher: Batcher) -> None:
+        assert batcher.answer(image(1), Alone()) is None
+
+    run(session, long)
+    assert session.sizes == [1]
+
+
+def test_a_run_that_fails_at_once_is_the_caller_s(session: Watched) -> None:
+    """And the next one is answered."""
+    session.poison = 1.0
+
+    async def scenario(batcher: Batcher) -> None:
+        with pytest.raises(RuntimeError):
+            batcher.answer({"image": np.ones((1, *artifacts.SHAPE), dtype=np.float32)}, Alone())
+        assert batcher.answer({"image": np.zeros((1, *artifacts.SHAPE), dtype=np.float32)}, Alone()) is not None
+
+    run(session, scenario)
+
+
 def test_a_long_request_takes_several_runs_and_small_ones_go_in_between(session: Watched) -> None:
     """Its answer is in one piece and in order."""
 
@@ -196,7 +250,7 @@ def test_a_session_that_goes_takes_its_batcher_along(models: Path) -> None:
     """A batcher must not keep the memory of a version that was replaced."""
     folder = models / "tiny" / "1"
     worker = Worker("test")
-    found = Batchers(worker, lambda rows, seconds: None)
+    found = Batchers(worker, lambda rows, seconds: None, Silence())
     session = Session.load(folder, manifests.load(folder), Execution())
     assert found.of(session) is found.of(session)
     assert len(found._batchers) == 1

@@ -26,13 +26,17 @@ INTENTS = ("card_arrival", "exchange_rate", "lost_or_stolen_card", "passcode_for
 SOILS = ("clay", "loam", "sand")
 LENGTH, BUCKETS, FACTOR = 120, 509, 31
 
+NOTHING_LIKE_IT = {"score": "probability", "rows": 199, "values": [-1.0] * 199}
+"""As if every row of training had been more ordinary than any can be."""
+
 Floats = npt.NDArray[np.float32]
 
 
 def publish(root: Path) -> Path:
-    """`mnist` as it is shipped, and fitted here `tickets`, and `flowers` twice and with all that may be asked for."""
+    """`mnist` as it is shipped; fitted here `tickets`, and `flowers` twice with prediction sets; `novel`, see above."""
     shutil.copytree(ROOT / "models" / "mnist" / "1", root / "mnist" / "1")
     _publish_tickets(root)
+    artifacts.publish_novel(root, novelty=NOTHING_LIKE_IT)
     for _ in range(2):
         _publish_flowers(root)
     return root

@@ -24,7 +24,6 @@ THREE: Stroke = (
 )
 FOUR: Sequence[Stroke] = (((0.4, 0.2), (0.3, 0.55), (0.7, 0.55)), ((0.62, 0.3), (0.58, 0.85)))
 SEVEN: Stroke = ((0.3, 0.2), (0.7, 0.2), (0.45, 0.85))
-ONE: Stroke = ((0.52, 0.15), (0.48, 0.85))
 
 
 def draw(page: Page, *strokes: Stroke) -> None:

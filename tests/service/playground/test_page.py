@@ -41,8 +41,8 @@ def choose(page: Page, model: str) -> None:
 
 @pytest.mark.parametrize(
     ("label", "drawn"),
-    [("3", [strokes.THREE]), ("4", strokes.FOUR), ("7", [strokes.SEVEN]), ("1", [strokes.ONE])],
-    ids=["3", "4", "7", "1"],
+    [("3", [strokes.THREE]), ("4", strokes.FOUR), ("7", [strokes.SEVEN])],
+    ids=["3", "4", "7"],
 )
 def test_a_drawn_digit_gets_its_label(page: Page, label: str, drawn: Any) -> None:
     """By mouse, with strokes as coarse as a hurried hand's."""
@@ -167,6 +167,14 @@ def test_it_says_that_it_does_not_know(page: Page) -> None:
     page.wait_for_function("() => document.querySelector('#spoken').textContent.includes('I do not know')")
 
 
+def test_it_says_that_it_has_never_seen_the_like(page: Page) -> None:
+    """Where the p-value of the novelty is small; and that value stands below the answer."""
+    choose(page, "novel")
+    page.locator(".examples button").first.click()
+    page.wait_for_selector(".remark.warn:has-text('Unlike anything I was trained on.')")
+    assert "novelty p = 0.005" in page.locator(".facts").inner_text()
+
+
 def test_examples_are_one_click_away(page: Page) -> None:
     """With the label that training gave, also for whoever hears the page."""
     choose(page, "mnist")
@@ -179,7 +187,7 @@ def test_examples_are_one_click_away(page: Page) -> None:
         page.wait_for_function("label => document.querySelector('#spoken').textContent.startsWith(label)", arg=label)
 
 
-@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers"])
+@pytest.mark.parametrize("name", ["mnist", "flowers"])
 def test_the_python_shown_gives_the_same_answer(page: Page, tmp_path: Path, name: str) -> None:
     """With clipmax's own client, as it is copied from the page."""
     choose(page, name)
@@ -246,29 +254,35 @@ def test_colours_follow_the_system_or_the_switch(page: Page) -> None:
     assert page.evaluate(color) == light
 
 
-@pytest.mark.parametrize("width", [320, 390])
 @pytest.mark.parametrize("name", ["mnist", "tickets", "flowers"])
-def test_nothing_is_wider_than_a_phone(page: Page, name: str, width: int) -> None:
-    """No scrolling to the side, with an answer there."""
-    page.set_viewport_size({"width": width, "height": 800})
+def test_nothing_is_wider_than_a_phone(page: Page, name: str) -> None:
+    """No scrolling to the side, with an answer there, on the smallest one."""
+    page.set_viewport_size({"width": 320, "height": 640})
     choose(page, name)
     page.locator(".examples button").first.click()
     page.wait_for_selector(LABEL)
-    assert page.evaluate("() => document.documentElement.scrollWidth") <= width
+    assert page.evaluate("() => document.documentElement.scrollWidth") <= 320
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["mnist", "tickets", "flowers"])
-def test_axe_finds_nothing(page: Page, axe: str, name: str, scheme: Any) -> None:
-    """With an answer, and of the form with an error."""
-    page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+def test_axe_finds_nothing(page: Page, axe: str, name: str) -> None:
+    """With an answer, in both colours, and of the form with an error."""
+    page.emulate_media(reduced_motion="reduce")
     choose(page, name)
     page.locator(".examples button").first.click()
     page.wait_for_selector(LABEL)
     page.evaluate(axe)
-    violations = "async () => (await axe.run()).violations.map(one => one.id + ': ' + one.nodes[0].html)"
-    assert page.evaluate(violations) == []
+    assert _violations(page) == []
     if name == "flowers":
         page.get_by_label("petal width", exact=True).fill("1e39")
         page.wait_for_selector(".failure")
-        assert page.evaluate(violations) == []
+        assert _violations(page) == []
+
+
+def _violations(page: Page) -> list[str]:
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        run = "async () => (await axe.run()).violations.map(one => one.id + ': ' + one.nodes[0].html)"
+        found += page.evaluate(run)
+    return found

@@ -4,23 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
+
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 
-def test_every_question_can_be_tried_out_as_it_stands(page: Page) -> None:
-    """Open, press Execute, read 200: of each model by its name, in V1 and V2, and of the paths for any model."""
+@pytest.fixture
+def docs(page: Page) -> Page:
+    """The page with its list of operations."""
     page.goto("/docs")
     page.wait_for_selector(".opblock-post")
-    operations = page.locator(".opblock-post").all()
-    paths = []
-    for operation in operations:
-        paths.append(operation.locator(".opblock-summary-path").inner_text().replace("\u200b", ""))
+    return page
+
+
+def test_every_kind_of_question_can_be_tried_out_as_it_stands(docs: Page) -> None:
+    """Open, press Execute, read 200: an image, a text and a row, by the names of the models, in V1 and in V2."""
+    for path in ("/v1/models/mnist:predict", "/v1/models/tickets:predict", "/v1/models/flowers:predict",
+                 "/v2/models/tickets/infer", "/v2/models/flowers/infer"):  # fmt: skip
+        operation = docs.locator(".opblock-post").filter(has=docs.locator(f'[data-path="{path}"]'))
         operation.locator(".opblock-summary-control").click()
         operation.locator("button.execute").click()
         status = operation.locator(".live-responses-table td.response-col_status").nth(1)  # below the head
         status.wait_for()
-        assert status.inner_text().split()[0] == "200", paths[-1]
+        assert status.inner_text().split()[0] == "200", path
         operation.locator(".opblock-summary-control").click()
-    own = {f"/v1/models/{name}:predict" for name in ("mnist", "tickets", "flowers")}
-    assert own | {"/predict", "/v1/models/{name}:predict", "/v2/models/mnist/infer"} <= set(paths)

@@ -110,3 +110,13 @@ def test_a_dimension_is_a_whole_number_from_1(size: object) -> None:
     for shape in ([size, 6], [1, size]):
         with pytest.raises(Problem, match="SHAPE_INVALID"):
             tensors.check_shape(IMAGE, "FP32", shape, max_rows=100, pointer="")
+
+
+def test_a_required_number_is_never_missing() -> None:
+    """Neither as null in JSON nor as NaN in a frame."""
+    required = NumberInput(name="age", minimum=0, maximum=1, required=True)
+    raw = memoryview(np.array([np.nan, 1], dtype=np.float32).tobytes())
+    for data, code in (([None, 1.0], "TYPE"), (raw, "NON_FINITE")):
+        with pytest.raises(Problem) as caught:
+            read(required, "FP32", [2], data)
+        assert caught.value.kind.code == code

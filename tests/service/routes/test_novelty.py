@@ -12,7 +12,8 @@ import onnxruntime
 import pytest
 from pydantic import TypeAdapter
 
-from clipmax import manifest, novelty
+from clipmax import Client, manifest, novelty
+from clipmax.client.predictions import columns
 from clipmax.refusal import Refusal
 from service.engine.providers import Execution
 from service.engine.session import Session
@@ -67,6 +68,16 @@ def test_a_prediction_has_the_graphs_score_and_its_p_value(http: httpx.Client, s
 def test_novelty_is_there_only_when_asked_for(http: httpx.Client, parameters: dict[str, Any]) -> None:
     """As everything that has a parameter."""
     assert all("novelty" not in row for row in _predictions(http, **parameters))
+
+
+def test_the_client_reads_it(http: httpx.Client, scores: artifacts.Floats) -> None:
+    """Typed, and as columns; None where it was not asked for."""
+    with Client(str(http.base_url)) as client:
+        found, bare = client.predict(ROWS, novelty=True), client.predict(ROWS[:1])
+    assert [np.float32(one.novelty.score) for one in found if one.novelty] == scores.tolist()
+    assert columns(found)["novelty_p_value"] == novelty.p_values(TABLE, scores).tolist()
+    assert bare[0].novelty is None
+    assert "novelty_score" not in columns(bare)
 
 
 def test_v2_has_the_score_as_an_output(http: httpx.Client, scores: artifacts.Floats) -> None:

@@ -10,7 +10,9 @@ from html.parser import HTMLParser
 import pytest
 
 from clipmax.inputs import Input
+from clipmax.origin import Origin
 from tests.training.report.evidence import IMAGE, ROW, TEXT, evidence
+from tests.training.search.test_history import HISTORY
 from training.report.build import build
 from training.report.page import HTML_FILE, JSON_FILE, files, render
 
@@ -120,3 +122,13 @@ def test_a_page_without_mistakes_says_why() -> None:
     metrics = report.test.metrics.model_copy(update={"accuracy": 1.0})
     perfect = report.model_copy(update={"test": report.test.model_copy(update={"metrics": metrics})})
     assert "every row of the test split was answered correctly" in render(perfect)
+
+
+def test_a_search_and_an_origin_are_told() -> None:
+    """How many trials there were, also those that came to nothing, and where the first weights came from."""
+    origin = Origin(name="<i>x</i>", version=3, sha256="0" * 64, known_labels=4, new_labels=1)
+    report = build(evidence())
+    assert 'id="search"' not in render(report)
+    found = render(report.model_copy(update={"search": HISTORY, "origin": origin}))
+    assert "6 trials were begun: 4 completed, 1 ended early because they were behind, 1 failed." in found
+    assert "went on from &lt;i&gt;x&lt;/i&gt; version 3 (4 labels known, 1 new)" in found

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from clipmax import cli
 from clipmax import manifest as manifest_module
 from clipmax.manifest import MODEL_FILE
 from clipmax.refusal import Refusal
@@ -199,3 +200,20 @@ def test_a_space_is_checked_like_the_rest(override: str, message: str, tmp_path:
     path = tiny.write(tmp_path)
     with pytest.raises(Refusal, match=message):
         run_file.read(path, [override])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["tune", "run.toml"],
+        ["tune", "run.toml", "--trials", "0"],
+        ["tune", "run.toml", "--trials", "3", "--minutes", "inf"],
+        ["train", "--init", "data.csv", "--label", "x", "--from", "models/x/1"],
+    ],
+)
+def test_wrong_usage_ends_with_two(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Before anything is read."""
+    with pytest.raises(SystemExit) as caught:
+        cli.main(arguments)
+    assert caught.value.code == 2
+    assert "usage: clipmax" in capsys.readouterr().err
