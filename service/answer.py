@@ -114,8 +114,12 @@ class Results:
         self.outputs = outputs
         self.remarks = found
         self.words = words
-        arrays = (outputs.probabilities, outputs.logits, outputs.novelty)
-        self.is_finite = all(values is None or _is_finite(values) for values in arrays)
+        novelty = outputs.novelty
+        self.is_finite = (
+            _is_finite(outputs.probabilities)
+            and _is_finite(outputs.logits)
+            and (novelty is None or _is_finite(novelty))
+        )
         self._default_texts: list[str] | None = None
 
     def like(self, outputs: Outputs, found: Remarks) -> Results:

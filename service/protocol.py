@@ -31,6 +31,7 @@ _LINGER_BYTES = 16 * 1024 * 1024
 _FRAMING_PER_BYTE = 8
 """Bytes of chunk framing that a byte of body may cost: chunks of one byte cost six."""
 
+_OK = int(http.HTTPStatus.OK)  # the member itself is a call away
 _BOTH_LENGTHS = ("Transfer-Encoding", "Content-Length")
 
 
@@ -381,7 +382,7 @@ def _reply(
 
 
 def _is_plain(cycle: RequestResponseCycle, status: int) -> bool:
-    return status == http.HTTPStatus.OK and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
+    return status == _OK and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
 
 
 class _Closing:

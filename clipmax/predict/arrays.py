@@ -51,7 +51,7 @@ def _infinite(rows: Instances) -> npt.NDArray[np.bool_]:
     """Rows with a number that JSON cannot carry: bool [N]."""
     if not isinstance(rows, np.ndarray) or rows.dtype.kind != "f":
         return np.zeros(len(rows), dtype=np.bool_)
-    return np.isinf(rows.reshape(len(rows), -1)).any(axis=1)
+    return np.asarray(np.isinf(rows.reshape(len(rows), -1)).any(axis=1))
 
 
 def _npy(path: Path) -> npt.NDArray[Any]:

@@ -27,8 +27,8 @@ class Progress:
     def clear(self) -> None:
         """Leave an empty line, for what is printed next."""
         if self._stream is not None and self._width:
-            self._write("")
-            self._stream.write("\r")
+            self._stream.write(f"\r{' ' * self._width}\r")
+            self._stream.flush()
             self._width = 0
 
     def _write(self, text: str) -> None:

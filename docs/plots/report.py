@@ -5,7 +5,7 @@
 Needs Chromium; PNGs are reduced to 128 colours, so that they stay small.
 """
 
-# ruff: noqa: INP001 - a script beside the page it serves, not a package
+
 from __future__ import annotations
 
 import shutil
@@ -46,7 +46,7 @@ def shoot(browser: str, page: Path, to: Path, *, width: int, height: int, dark: 
     flags = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={width},{height}"]
     scheme = f"--blink-settings=preferredColorScheme={0 if dark else 1}"
     command = [browser, *flags, scheme, f"--screenshot={to}", page.resolve().as_uri()]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)  # noqa: S603  # found above
+    subprocess.run(command, check=True, capture_output=True, timeout=60)  # found above
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """A long V1 body for an image model → rows of pixels, read a piece at a time.
 
 simdjson keeps Python's lock for as long as it parses, and with it every other request waiting: five megabytes at once
-are many milliseconds. A piece is a tenth of one, and between two pieces the lock is free. So is memory: the parser
+are many milliseconds. Between two pieces the lock is free. So is memory: the parser
 needs a dozen times what it reads.
 
 The body is cut between rows. If the frame without its rows is the usual document with an empty array, and each piece

@@ -146,9 +146,10 @@ class _Page:
             self._add(metric.PROVIDER, (*version, provider), float(session.provider == provider))
         self._add(metric.DEGRADED, version, float(session.degraded))
         reached = session.manifest.metrics
-        self._add(metric.ACCURACY, version, reached.accuracy)
-        self._add(metric.ECE, version, reached.ece)
-        self._add(metric.LOG_LOSS, version, reached.log_loss)
+        if reached is not None:
+            self._add(metric.ACCURACY, version, reached.accuracy)
+            self._add(metric.ECE, version, reached.ece)
+            self._add(metric.LOG_LOSS, version, reached.log_loss)
 
 
 def _newest(facts: Sequence[Facts]) -> Iterable[Facts]:

@@ -107,14 +107,14 @@ class Meter:
         def block(name: str) -> Any:
             return layout.VERSION.view(cell, name)
 
-        self._numbers = memoryview(cell)
+        self._numbers = layout.scalars(cell)
         self._lock = Lock()  # the cell for versions without one of their own has several writers
         self._requests, self._latency = layout.VERSION.offsets["requests"], layout.VERSION.offsets["latency"]
-        self._queue_wait, self._inference = memoryview(block("queue_wait")), memoryview(block("inference"))
-        self._rows = memoryview(block("rows"))
+        self._queue_wait, self._inference = layout.scalars(block("queue_wait")), layout.scalars(block("inference"))
+        self._rows = layout.scalars(block("rows"))
         self._labels, self._confidence, self._entropy = block("labels"), block("confidence")[:-1], block("entropy")[:-1]
-        self._sums = memoryview(block("confidence")), memoryview(block("entropy"))
-        self._remarks = memoryview(block("remarks"))
+        self._sums = layout.scalars(block("confidence")), layout.scalars(block("entropy"))
+        self._remarks = layout.scalars(block("remarks"))
         self._window_seconds = window_seconds
         self._places = Labels(manifest).places
         self._place_list: list[int] = self._places.tolist()

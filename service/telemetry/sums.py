@@ -78,9 +78,9 @@ def _expected(manifest: Manifest, places: npt.NDArray[np.intp]) -> dict[str, tup
     reference = manifest.reference
     if reference is None:
         return {}
-    found = {}
+    found: dict[str, tuple[int, Floats]] = {}
     if len(reference.predicted) == len(places):
-        predicted = np.bincount(places, weights=reference.predicted, minlength=layout.LABELS + 1)
+        predicted = np.bincount(places, weights=reference.predicted, minlength=layout.LABELS + 1).astype(np.float64)
         found["predicted"] = (0, predicted)
     start = layout.LABELS + 1
     found["confidence"] = (start, np.array(reference.top_probability))

@@ -63,9 +63,9 @@ class Telemetry:
         self._cells: Floats = pages[page]
         worker = self._cells[0]
         self._count = layout.WORKER.view(worker, "cells")
-        self._gauges = memoryview(layout.WORKER.view(worker, "gauges"))
-        self._abandoned = memoryview(layout.WORKER.view(worker, "abandoned"))
-        self._problems = memoryview(layout.WORKER.view(worker, "problems"))
+        self._gauges = layout.scalars(layout.WORKER.view(worker, "gauges"))
+        self._abandoned = layout.scalars(layout.WORKER.view(worker, "abandoned"))
+        self._problems = layout.scalars(layout.WORKER.view(worker, "problems"))
         self._requests = layout.WORKER.view(worker, "requests")
         self._latency = layout.WORKER.view(worker, "latency")
         self._meters: WeakSet[Meter] = WeakSet()

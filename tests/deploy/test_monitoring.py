@@ -113,8 +113,9 @@ def two_workers(tmp_path: Path) -> Iterator[Running]:
 @NEEDS_PROMETHEUS
 def test_a_real_prometheus_scrapes_two_workers(two_workers: Running, tmp_path: Path) -> None:
     """It takes every line of the page, and says what a client saw; so does `promtool check metrics`."""
-    for _ in range(20):
-        httpx.post(f"{two_workers.url}/predict", json={"instances": artifacts.rows(1)}).raise_for_status()
+    with httpx.Client(base_url=two_workers.url) as client:
+        for _ in range(20):
+            client.post("/predict", json={"instances": artifacts.rows(1)}).raise_for_status()
     page = httpx.get(f"{two_workers.url}/metrics").text
     lint = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, check=False)
     assert lint.returncode == 0, lint.stdout + lint.stderr

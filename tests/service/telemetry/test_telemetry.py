@@ -54,16 +54,18 @@ def _ask(running: Running, count: int) -> tuple[Counter[tuple[str, str]], Counte
         ("/predict", "/predict", '{"instances": []}'),
         ("other", "/nowhere", "{}"),
     ]
-    for turn in range(count):
-        route, path, body = questions[turn % len(questions)]
-        try:
-            answer = httpx.post(running.url + path, content=body, headers={"Content-Type": "application/json"})
-        except httpx.TransportError:
-            died += 1
-            continue
-        answers[route, str(answer.status_code)] += 1
-        if answer.status_code == 200:
-            labels.update(one["label"] for one in answer.json()["predictions"])
+    headers = {"Content-Type": "application/json", "Connection": "close"}  # each goes to whichever worker is free
+    with httpx.Client(base_url=running.url, headers=headers) as client:
+        for turn in range(count):
+            route, path, body = questions[turn % len(questions)]
+            try:
+                answer = client.post(path, content=body)
+            except httpx.TransportError:
+                died += 1
+                continue
+            answers[route, str(answer.status_code)] += 1
+            if answer.status_code == 200:
+                labels.update(one["label"] for one in answer.json()["predictions"])
     return answers, labels, died
 
 
@@ -120,10 +122,10 @@ def test_what_serves_and_on_what_is_said(kinds_service: Running) -> None:
 def test_names_that_nobody_knows_make_no_series(counted: Running) -> None:
     """However many there are."""
     before = len(scrape(counted.url).samples)
-    for turn in range(20):
-        httpx.post(f"{counted.url}/v1/models/stranger-{turn}:predict", json={})
-        httpx.get(f"{counted.url}/path/{turn}")
-    httpx.post(f"{counted.url}/v1/models/stranger:predict", json={})
+    with httpx.Client(base_url=counted.url) as client:
+        for turn in range(20):
+            client.post(f"/v1/models/stranger-{turn}:predict", json={})
+            client.get(f"/path/{turn}")
     found = scrape(counted.url)
     assert found.value("clipmax_requests_total", route=NAMED, code="404", model="", version="") >= 20
     assert len(found.samples) <= before + 2 * 16  # at most the latencies of two routes, which began to exist

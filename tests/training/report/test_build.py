@@ -13,6 +13,8 @@ from training.report.build import COVERAGES, build
 from training.report.figures import Report
 
 KEYS = {
+    "origin",
+    "search",
     "report_version", "name", "version", "created", "labels", "seed", "training_seconds", "best_epoch", "temperature",
     "validation", "test", "epochs", "clipping", "softmax", "diagnostics_share", "reliability", "confusion", "per_class",
     "selective", "prediction_sets", "mistakes", "novelty", "data", "verdicts", "configuration", "environment",
