@@ -199,6 +199,32 @@ class Model(_Section):
     mean probability, one graph all the same."""
 
 
+class Head(_Section):
+    """The last layer: how it is trained and what the graph answers where there are many classes."""
+
+    name: Literal["auto", "full", "chunked", "sampled"] = "auto"
+    """`full`: all logits of a batch at once. `chunked`: the same loss, 8,192 classes at a time. `sampled`: against
+    classes drawn by their frequency, with row-wise Adagrad. `auto`: the first up to 10,000 classes, the last above
+    50,000."""
+
+    answer: Literal["auto", "full", "top"] = "auto"
+    """`full`: all logits and probabilities. `top`: the 100 most probable classes and the logarithm of the partition
+    sum. `auto`: the latter above 10,000 classes."""
+
+    negatives: int = Field(default=8192, ge=1)
+    """Of `sampled`: classes drawn in a step."""
+
+    rate: float = Field(default=0.1, gt=0.0)
+    """Of `sampled`: highest learning rate of the class vectors, by row-wise Adagrad."""
+
+    start: Literal["auto", "prior", "imprinted"] = "auto"
+    """Of a last layer that is not `full`: small random vectors with the logarithms of the classes' shares as biases,
+    or each class's mean of the hidden values. `auto`: the latter below 5 training rows a class."""
+
+    trunk_rate: float = Field(default=1.0, ge=0.0, le=1.0)
+    """Share of the learning rate for all layers below; 0 leaves them as they start, which suits imprinted vectors."""
+
+
 class Loss(_Section):
     name: str = "cross_entropy"
     """A name in `training.losses.LOSSES`."""
@@ -354,6 +380,7 @@ class Run(_Section):
     rows: Rows = Rows()
     texts: Texts = Texts()
     model: Model = Model()
+    head: Head = Head()
     loss: Loss = Loss()
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()

@@ -1,0 +1,1 @@
+"""The last layer and its loss where there are many classes: full, chunked and sampled."""
