@@ -165,12 +165,18 @@ def _as_json(found: list[Found]) -> str:
     rows = [
         {
             "folder": str(entry.folder),
-            "manifest": entry.manifest.model_dump(mode="json") if entry.manifest else None,
+            "manifest": _dumped(entry.manifest) if entry.manifest else None,
             "refusal": str(entry.refusal) if entry.refusal else None,
         }
         for entry in found
     ]
     return json.dumps(rows, ensure_ascii=False, indent=1)
+
+
+def _dumped(manifest: Manifest) -> dict[str, Any]:
+    """As it is written: labels that lie in a file stay there."""
+    is_apart = manifest.labels_file is not None
+    return (manifest.model_copy(update={"labels": ()}) if is_apart else manifest).model_dump(mode="json")
 
 
 COMMAND = Command(help="show what a published version says about itself", configure=_configure, run=_run)

@@ -7,16 +7,28 @@ from __future__ import annotations
 
 import hashlib
 import json
-import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Discriminator,
+    Field,
+    JsonValue,
+    Tag,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
+from clipmax import labels as labels_module
 from clipmax.abstention import Abstention
 from clipmax.conformal import Tables
+from clipmax.files import FileRecord, Sha256
+from clipmax.head import Head
 from clipmax.imported import Imported
 from clipmax.inputs import Input
 from clipmax.novelty import OUTPUT as NOVELTY
@@ -28,23 +40,20 @@ from clipmax.search import Search
 
 FORMAT_VERSION = 1
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-LABEL_MAX_CODE_POINTS = 256
 MANIFEST_FILE = "manifest.json"
 MODEL_FILE = "model.onnx"
+DATA_FILE = "model.onnx.data"
+"""Weights of a graph that is too large for one file, which is limited to 2 GB; the only place they may lie in."""
+
+FULL_OUTPUTS = ("logits", "probabilities")
+TOP_OUTPUTS = ("top_indices", "top_probabilities", "log_partition")
+"""Of a graph for very many classes, in place of the full vectors."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class FileRecord(_Part):
-    """One file of the version's folder."""
-
-    sha256: Sha256
-    bytes: int = Field(ge=0)
 
 
 class Metrics(_Part):
@@ -85,6 +94,43 @@ class Golden(_Part):
     instance: JsonValue
     probabilities: tuple[Probability, ...]
 
+    @property
+    def best(self) -> tuple[int, float]:
+        """The most probable class and its probability."""
+        index = max(range(len(self.probabilities)), key=self.probabilities.__getitem__)
+        return index, self.probabilities[index]
+
+
+class TopGolden(_Part):
+    """The same of a graph that answers with the most probable classes only."""
+
+    instance: JsonValue
+    top_indices: tuple[Annotated[int, Field(ge=0)], ...] = Field(min_length=1)
+    top_probabilities: tuple[Probability, ...] = Field(description="descending")
+    log_partition: float = Field(description="log of the sum over all classes of exp(logit / temperature)")
+
+    @property
+    def best(self) -> tuple[int, float]:
+        """The most probable class and its probability."""
+        return self.top_indices[0], self.top_probabilities[0]
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> TopGolden:
+        if len(self.top_indices) != len(self.top_probabilities):
+            raise ValueError("as many indices as probabilities")
+        if len(set(self.top_indices)) != len(self.top_indices):
+            raise ValueError("each class once")
+        return self
+
+
+def _form(golden: Any) -> str:
+    """Which of the two forms an example has, by its members."""
+    is_top = "top_indices" in golden if isinstance(golden, Mapping) else isinstance(golden, TopGolden)
+    return "top" if is_top else "full"
+
+
+AnyGolden = Annotated[Annotated[Golden, Tag("full")] | Annotated[TopGolden, Tag("top")], Discriminator(_form)]
+
 
 class Seal(_Part):
     """What a reader checks first: the lengths of the lists, then one hash over all other members."""
@@ -103,8 +149,11 @@ class Manifest(_Part):
     created: datetime
     task: Literal["classification"] = "classification"
     inputs: tuple[Input, ...] = Field(min_length=1)
-    outputs: tuple[Literal["logits", "probabilities", "novelty"], ...] = ("logits", "probabilities")
-    labels: tuple[str, ...] = Field(min_length=2)
+    outputs: tuple[
+        Literal["logits", "probabilities", "novelty", "top_indices", "top_probabilities", "log_partition"], ...
+    ] = FULL_OUTPUTS
+    labels: tuple[str, ...] = Field(description="in class order; empty in the file where there is a labels_file")
+    labels_file: Literal["labels.txt"] | None = None
     label_metadata: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     temperature: float = Field(gt=0.0)
     metrics: Metrics | None = None
@@ -114,13 +163,35 @@ class Manifest(_Part):
     reference: Reference | None = None
     origin: Origin | None = None
     search: Search | None = None
+    head: Head | None = None
     data: Data | None = None
     training: Training | None = None
     imported: Imported | None = None
     libraries: dict[str, str]
     files: dict[str, FileRecord]
-    golden: tuple[Golden, ...] = Field(min_length=1)
+    golden: tuple[AnyGolden, ...] = Field(min_length=1)
     seal: Seal
+
+    @property
+    def classes(self) -> int:
+        """How many classes the model has, K."""
+        return len(self.labels) or self.seal.labels
+
+    @property
+    def is_top(self) -> bool:
+        """Whether the graph answers with the most probable classes only."""
+        return self.outputs == TOP_OUTPUTS
+
+    @property
+    def answered(self) -> int:
+        """How many classes the graph names in a row: K, or the k of a graph that gives the most probable ones."""
+        first = self.golden[0]
+        return len(first.top_indices) if isinstance(first, TopGolden) else self.classes
+
+    @property
+    def is_approximate(self) -> bool:
+        """Whether the graph looks at some of the classes only, and estimates the rest."""
+        return self.head is not None and self.head.approximate is not None
 
     @field_validator("created")
     @classmethod
@@ -132,47 +203,89 @@ class Manifest(_Part):
     @field_validator("labels")
     @classmethod
     def _check_labels(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        fault = label_fault(labels)
+        fault = labels_module.fault(labels)
         if fault:
             raise ValueError(fault)
         return labels
 
     @model_validator(mode="after")
     def _check_together(self) -> Manifest:
-        unknown = set(self.label_metadata) - set(self.labels)
-        if unknown:
-            raise ValueError(f"label_metadata only for known labels; {len(unknown)} are unknown")
-        for index, example in enumerate(self.golden):
-            if len(example.probabilities) != len(self.labels):
-                raise ValueError(
-                    f"{len(self.labels)} probabilities in golden example {index} (one a label); "
-                    f"it has {len(example.probabilities)}"
-                )
-        if (self.novelty is None) != (NOVELTY not in self.outputs):
-            raise ValueError(f"the output {NOVELTY} where there are values of calibration rows, and only there")
+        self._check_labels_place()
+        self._check_outputs()
+        self._check_golden()
         if MODEL_FILE not in self.files:
             raise ValueError(f"{MODEL_FILE} among files")
         if self.imported is None and (self.metrics is None or self.data is None or self.training is None):
             raise ValueError("metrics, data and training, or imported instead")
         return self
 
+    def _check_labels_place(self) -> None:
+        if self.labels_file is None:
+            if len(self.labels) < 2:
+                raise ValueError(f"at least 2 labels; there are {len(self.labels)}")
+            self._check_label_metadata()
+        elif self.labels or self.seal.labels < 2:
+            raise ValueError(f"no labels beside {self.labels_file}, and at least 2 of them in the seal")
+        elif self.labels_file not in self.files:
+            raise ValueError(f"{self.labels_file} among files")
 
-def label_fault(labels: Sequence[str]) -> str | None:
-    """What is wrong with a list of labels, or None: unique after NFC, no control characters, bounded length."""
-    for index, label in enumerate(labels):
-        if not label or len(label) > LABEL_MAX_CODE_POINTS:
-            return f"labels of 1 to {LABEL_MAX_CODE_POINTS} code points; label {index} has {len(label)}"
-        if any(unicodedata.category(character) in {"Cc", "Cs"} for character in label):
-            return f"labels without control characters; label {index} has one"
-    normalized = [unicodedata.normalize("NFC", label) for label in labels]
-    if len(set(normalized)) != len(normalized):
-        return f"labels that differ after Unicode NFC; {len(normalized) - len(set(normalized))} repeat another"
-    return None
+    def _check_label_metadata(self) -> None:
+        unknown = set(self.label_metadata) - set(self.labels) if self.label_metadata else ()
+        if unknown:
+            raise ValueError(f"label_metadata only for known labels; {len(unknown)} are unknown")
+
+    def _check_outputs(self) -> None:
+        if (self.novelty is None) != (NOVELTY not in self.outputs):
+            raise ValueError(f"the output {NOVELTY} where there are values of calibration rows, and only there")
+        if set(TOP_OUTPUTS) & set(self.outputs) and not self.is_top:
+            raise ValueError(f"the outputs {', '.join(TOP_OUTPUTS)} and no others")
+
+    def _check_golden(self) -> None:
+        for index, example in enumerate(self.golden):
+            if isinstance(example, TopGolden) != self.is_top:
+                raise ValueError(f"what the outputs give in golden example {index}")
+            if isinstance(example, TopGolden):
+                self._check_top(index, example)
+            elif len(example.probabilities) != self.classes:
+                raise ValueError(
+                    f"{self.classes} probabilities in golden example {index} (one a label); "
+                    f"it has {len(example.probabilities)}"
+                )
+
+    def _check_top(self, index: int, example: TopGolden) -> None:
+        if len(example.top_indices) != self.answered:
+            raise ValueError(f"{self.answered} classes in golden example {index}, as in the first")
+        if max(example.top_indices) >= self.classes:
+            raise ValueError(f"classes below {self.classes} in golden example {index}")
 
 
-def seal(document: dict[str, Any]) -> dict[str, Any]:
-    """The document with its seal added, the last step of writing one."""
-    return {**document, "seal": _seal_of(document)}
+def write(folder: Path, document: dict[str, Any]) -> None:
+    """Seal a document that has all its labels, and write it into the folder of a version: the last step of publishing.
+
+    More than 10,000 labels go into a file of their own, which is added to `files`.
+
+    Raises:
+        Refusal: what is written would not be read again.
+    """
+    labels = document["labels"]
+    if len(labels) > labels_module.INLINE:
+        document = _with_labels_file(folder, document)
+    (folder / MANIFEST_FILE).write_bytes(dump(seal(document, labels=len(labels))))
+
+
+def _with_labels_file(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
+    labels = document["labels"]
+    if fault := labels_module.fault(labels):
+        raise Refusal(MANIFEST_FILE, "labels", expected=fault, found=f"{len(labels):,} labels")
+    content = labels_module.encode(labels)
+    (folder / labels_module.FILE).write_bytes(content)
+    files = {**document["files"], labels_module.FILE: FileRecord.of(content).model_dump()}
+    return {**document, "labels": [], "labels_file": labels_module.FILE, "files": files}
+
+
+def seal(document: dict[str, Any], *, labels: int | None = None) -> dict[str, Any]:
+    """The document with its seal added; `labels` is their number where they lie in a file."""
+    return {**document, "seal": _seal_of(document, labels)}
 
 
 def dump(document: dict[str, Any]) -> bytes:
@@ -195,11 +308,11 @@ def load(folder: Path) -> Manifest:
         raise Refusal(path, "file", expected="a readable manifest", found=error.strerror or "an error") from error
     manifest = parse(content, where=path)
     _check_place(manifest, folder, path)
-    return manifest
+    return manifest if manifest.labels_file is None else _with_labels(manifest, folder)
 
 
 def parse(content: bytes, *, where: str | Path) -> Manifest:
-    """The typed manifest of the bytes of a `manifest.json`.
+    """The typed manifest of the bytes of a `manifest.json`, without the labels that lie in a file.
 
     Raises:
         Refusal: with `where`, field, expected and found.
@@ -220,11 +333,20 @@ def parse(content: bytes, *, where: str | Path) -> Manifest:
         raise Refusal.from_validation(where, error) from error
 
 
-def _seal_of(document: dict[str, Any]) -> dict[str, Any]:
+def _with_labels(manifest: Manifest, folder: Path) -> Manifest:
+    path = folder / labels_module.FILE
+    labels = labels_module.read(path, manifest.files[labels_module.FILE], count=manifest.seal.labels)
+    unknown = set(manifest.label_metadata).difference(labels) if manifest.label_metadata else ()
+    if unknown:
+        raise Refusal(path, "label_metadata", expected="only known labels", found=f"{len(unknown)} unknown")
+    return manifest.model_copy(update={"labels": labels})
+
+
+def _seal_of(document: dict[str, Any], labels: int | None = None) -> dict[str, Any]:
     body = {key: value for key, value in document.items() if key != "seal"}
     canonical = json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     return {
-        "labels": len(document["labels"]),
+        "labels": len(document["labels"]) if labels is None else labels,
         "golden": len(document["golden"]),
         "sha256": hashlib.sha256(canonical).hexdigest(),
     }
@@ -239,7 +361,7 @@ def _check_seal(document: dict[str, Any], where: str | Path) -> None:
     if not isinstance(found, dict):
         raise Refusal(where, "seal", expected="an object", found=type(found).__name__)
     try:
-        actual = _seal_of(document)
+        actual = _seal_of(document, _labels_in_file(document, found))
     except (ValueError, RecursionError) as error:  # a lone surrogate, or nested too deeply
         raise Refusal(where, "document", expected="text that UTF-8 can hold", found="something else") from error
     for member in ("labels", "golden"):
@@ -247,6 +369,12 @@ def _check_seal(document: dict[str, Any], where: str | Path) -> None:
             raise Refusal(where, member, expected=f"{found.get(member)} entries", found=f"{actual[member]}")
     if found.get("sha256") != actual["sha256"]:
         raise Refusal(where, "seal.sha256", expected=f"{found.get('sha256')}", found=actual["sha256"])
+
+
+def _labels_in_file(document: dict[str, Any], seal: dict[str, Any]) -> int | None:
+    """The number that the seal states, which is compared with the file when that is read."""
+    count = seal.get("labels")
+    return count if document.get("labels_file") is not None and type(count) is int else None
 
 
 def _check_place(manifest: Manifest, folder: Path, path: Path) -> None:

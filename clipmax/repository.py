@@ -7,7 +7,6 @@ whose name is not a version number (a temporary one, a half copy under another n
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import re
 import secrets
@@ -16,8 +15,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from clipmax import files
 from clipmax.manifest import NAME_PATTERN, Manifest
-from clipmax.refusal import Refusal
 
 _VERSION = re.compile(r"^[1-9][0-9]{0,8}$")
 TEMPORARY_PREFIX = ".publishing-"
@@ -87,24 +86,13 @@ def read_verified(folder: Path, manifest: Manifest, file: str) -> bytes:
     Raises:
         Refusal: missing, of another size, or with another SHA-256.
     """
-    record = manifest.files[file]
-    path = folder / file
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise Refusal(path, "file", expected="a readable file", found=error.strerror or "an error") from error
-    if len(content) != record.bytes:
-        raise Refusal(path, "size", expected=f"{record.bytes} bytes", found=f"{len(content)}")
-    found = hashlib.sha256(content).hexdigest()
-    if found != record.sha256:
-        raise Refusal(path, "sha256", expected=record.sha256, found=found)
-    return content
+    return files.read(folder / file, manifest.files[file])
 
 
 def verify_files(folder: Path, manifest: Manifest) -> None:
     """Check every file that the manifest lists."""
-    for file in manifest.files:
-        read_verified(folder, manifest, file)
+    for file, record in manifest.files.items():
+        files.verify(folder / file, record)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typing import Any
 from training.config import Run, TableSource
 from training.data import tables
 from training.data.dataset import Dataset
+from training.heads import settings as heads
 
 Values = Mapping[str, Mapping[str, Any]]
 """Section of the configuration → field → value."""
@@ -27,7 +28,7 @@ def fill(run: Run, dataset: Dataset) -> Run:
     if isinstance(run.data, TableSource):
         share = tables.validation_share(run.data, len(dataset.train) + len(dataset.validation))
         run = run.model_copy(update={"data": run.data.model_copy(update={"validation": share})})
-    return run
+    return heads.fill(run, dataset)
 
 
 def family(dataset: Dataset) -> str:

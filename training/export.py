@@ -21,7 +21,7 @@ import torch
 
 from clipmax import manifest as manifest_module
 from clipmax.inputs import Input, Tensor, tensors
-from clipmax.manifest import MANIFEST_FILE, MODEL_FILE
+from clipmax.manifest import MODEL_FILE
 from clipmax.origin import Origin
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository
@@ -83,7 +83,7 @@ def publish(finished: Finished) -> Path:
         for name, content in files.items():
             (folder / name).write_bytes(content)
         document = _document(finished, measured, version, golden, files)
-        (folder / MANIFEST_FILE).write_bytes(manifest_module.dump(manifest_module.seal(document)))
+        manifest_module.write(folder, document)
 
     repository = Repository(finished.run.models)
     try:

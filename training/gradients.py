@@ -35,7 +35,7 @@ class Gradients:
         self._buffer = _joined(joined)
         ours = {id(weight) for weight in joined}
         self._others = [weight for weight in self._weights if id(weight) not in ours]
-        is_alone = not self._others and model.mixture is None
+        is_alone = not self._others and model.mixture is None and model.head is None
         self._perceptron = Perceptron.of(model.mlp) if is_alone else None
 
     def fill(self, batch: Sequence[Tensor], labels: Tensor, loss: Loss) -> Tensor:
@@ -60,7 +60,16 @@ class Gradients:
 
     def _by_autograd(self, batch: Sequence[Tensor], labels: Tensor, loss: Loss) -> Tensor:
         self._clear()
+        if self._model.head is not None:
+            return self._of_head(batch, labels)
         value = reduce(add, (loss(logits, labels) for logits in self._model.parts(*batch)))
+        value.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
+        return value.detach()
+
+    def _of_head(self, batch: Sequence[Tensor], labels: Tensor) -> Tensor:
+        """A last layer that stands apart has a loss of its own, which need not make all logits."""
+        assert self._model.head is not None  # noqa: S101  # the caller looks
+        value = self._model.head.loss(self._model.hidden(*batch), labels)
         value.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
         return value.detach()
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from clipmax.refusal import Refusal
-from training import averaging, clipping, config, losses, metrics, observation, optimizers
+from training import averaging, clipping, config, judging, losses, metrics, observation, optimizers
 from training.data.dataset import Dataset, Indices, Split
 from training.diagnostics import Diagnostics
 from training.features import augmentation, columns
@@ -256,18 +256,17 @@ def _summarize(
     if not figures:
         raise Refusal("training", f"epoch {epoch}", expected="a step with finite numbers", found="none")
     norms = torch.stack([figure.norm for figure in figures])
-    validation = dataset.selection
-    logits = logits_of(model, dataset, validation)
-    if not np.isfinite(logits).all():
+    accuracy, log_loss = _look(model, dataset, dataset.selection)
+    if not math.isfinite(log_loss):
         found = f"NaN or infinity after step {epoch * steps - 1}, {_non_finite_weight(model) or 'all weights finite'}"
         raise Refusal("training", f"epoch {epoch}", expected="finite logits on validation", found=found)
     sample = dataset.train.take(observation.evenly(len(dataset.train), _TRAIN_SAMPLE_ROWS))
     return EpochFigures(
         epoch=epoch,
         loss=float(torch.stack([figure.loss for figure in figures]).mean()),
-        train_accuracy=metrics.accuracy(logits_of(model, dataset, sample), sample.labels),
-        validation_accuracy=metrics.accuracy(logits, validation.labels),
-        validation_log_loss=metrics.log_loss(logits, validation.labels),
+        train_accuracy=_look(model, dataset, sample)[0],
+        validation_accuracy=accuracy,
+        validation_log_loss=log_loss,
         grad_norm_median=float(norms.median()),
         grad_norm_max=float(norms.max()),
         grad_largest=float(torch.stack([figure.largest for figure in figures]).max()),
@@ -277,6 +276,17 @@ def _summarize(
         seconds=seconds,
         diagnostics=_diagnose(progress, run, dataset),
     )
+
+
+def _look(model: Classifier, dataset: Dataset, split: Split) -> tuple[float, float]:
+    """Accuracy and exact log loss of a split; of very many classes on evenly spaced rows of it, and NaN if not finite."""
+    if model.head is not None:
+        found = judging.judge(model, dataset, split.take(judging.look_rows(len(split), model.head.classes)))
+        return float(found.correct.mean()), float(found.log_loss.mean())
+    logits = logits_of(model, dataset, split)
+    if not np.isfinite(logits).all():
+        return metrics.accuracy(logits, split.labels), math.nan
+    return metrics.accuracy(logits, split.labels), metrics.log_loss(logits, split.labels)
 
 
 def _diagnose(progress: Progress, run: config.Run, dataset: Dataset) -> Diagnostics:

@@ -113,8 +113,11 @@ def confusion(scores: npt.ArrayLike, labels: npt.ArrayLike) -> Integers:
 
 def per_class(scores: npt.ArrayLike, labels: npt.ArrayLike) -> PerClass:
     """Precision, recall, F1 and support of each class, one against the rest."""
-    counts = confusion(scores, labels)
-    hits, predicted, support = counts.diagonal(), counts.sum(axis=0), counts.sum(axis=1)
+    values = np.asarray(scores)
+    return _per_class(*_counts(values.argmax(axis=1), np.asarray(labels), values.shape[1]))
+
+
+def _per_class(hits: Integers, predicted: Integers, support: Integers) -> PerClass:
     return PerClass(
         precision=_ratio(hits, predicted),
         recall=_ratio(hits, support),
@@ -125,9 +128,20 @@ def per_class(scores: npt.ArrayLike, labels: npt.ArrayLike) -> PerClass:
 
 def macro_f1(scores: npt.ArrayLike, labels: npt.ArrayLike) -> float:
     """Mean F1 over the classes that occur among the labels or the predictions (as scikit-learn averages)."""
-    counts = confusion(scores, labels)
-    occurring = (counts.sum(axis=0) + counts.sum(axis=1)) > 0
-    return float(per_class(scores, labels).f1[occurring].mean())
+    values = np.asarray(scores)
+    return macro_f1_of(values.argmax(axis=1), np.asarray(labels), values.shape[1])
+
+
+def macro_f1_of(predicted: Integers, labels: Integers, classes: int) -> float:
+    """The same from the predicted classes, int64 [N]."""
+    hits, taken, support = _counts(predicted, labels, classes)
+    return float(_per_class(hits, taken, support).f1[taken + support > 0].mean())
+
+
+def _counts(predicted: Integers, labels: Integers, classes: int) -> tuple[Integers, Integers, Integers]:
+    """Rows of each class that were right, that were taken for it, and that are of it: int64 [K] each, never K²."""
+    right = labels[predicted == labels]
+    return tuple(np.bincount(rows, minlength=classes) for rows in (right, predicted, labels))  # type: ignore[return-value]  # three
 
 
 def reliability(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = BINS, *, seed: int = 0) -> Reliability:
@@ -152,7 +166,11 @@ def ece(probabilities: npt.ArrayLike, labels: npt.ArrayLike, bins: int = BINS) -
     """Expected calibration error of the top class, 0 to 1: mean |accuracy - confidence| over bins of equal width,
     weighted by their rows (Naeini 2015, Guo 2017). Never 0 in practice: compare it with `ece_noise`.
     """
-    top, correct = _top(probabilities, labels)
+    return ece_of_top(*_top(probabilities, labels), bins)
+
+
+def ece_of_top(top: Floats, correct: Floats, bins: int = BINS) -> float:
+    """The same from each row's highest probability, and 1.0 where it is the true class's: float64 [N] both."""
     gaps = np.bincount(_bin_of_row(top, bins), weights=correct - top, minlength=bins)
     return float(np.abs(gaps).sum() / len(top))
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from training import config
 from training.features.text.bags import Bags
 from training.features.text.encoder import TextEncoder
+from training.heads.head import Head
 from training.mixture import Mixture
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
@@ -47,6 +48,30 @@ class Mlp(nn.Sequential):
         assert isinstance(last, nn.Linear)  # noqa: S101  # as built above
         with torch.no_grad():
             last.bias.copy_(shares.clamp(min=_SMALLEST_SHARE).log())
+
+
+class Trunk(nn.Sequential):
+    """The hidden layers below a last layer that stands apart, the last of them with tanh.
+
+    Behind values that cannot be negative, most of very many classes can never win, whatever the input; see
+    docs/many_classes.md.
+
+    Shape:
+        - Input: float32 [N, width]
+        - Output: float32 [N, H], each within -1 to 1
+    """
+
+    def __init__(self, width: int, settings: config.Model) -> None:
+        layers: list[nn.Module] = []
+        for place, hidden in enumerate(settings.hidden, start=1):
+            is_last = place == len(settings.hidden)
+            layers += [nn.Linear(width, hidden), nn.Tanh() if is_last else ACTIVATIONS[settings.activation]()]
+            if settings.dropout:
+                layers.append(nn.Dropout(settings.dropout))
+            width = hidden
+        super().__init__(*layers)
+        if settings.initialization != "torch":
+            self.apply(_he if settings.initialization == "he" else _uniform)
 
 
 class Shortcut(nn.Module):
@@ -120,19 +145,35 @@ class Placed:
 class Classifier(nn.Module):
     """The encoders, their features side by side, and the perceptron; where texts are read, a linear model beside it.
 
+    Args:
+        placed: the encoders.
+        mlp: features → logits, or, with `head`, features → hidden values.
+        mixture: weighs the linear model of the texts against the perceptron.
+        head: the last layer of many classes, which then stands apart.
+
     Shape:
         - Inputs: one tensor an input in the schema's order, rows first; while training, `Bags` for a text
         - Output: float32 [N, K], the logits
     """
 
-    def __init__(self, placed: Sequence[Placed], mlp: nn.Module, mixture: Mixture | None = None) -> None:
+    def __init__(
+        self,
+        placed: Sequence[Placed],
+        mlp: nn.Module,
+        mixture: Mixture | None = None,
+        head: Head | None = None,
+    ) -> None:
         super().__init__()
         self.encoders = nn.ModuleList(each.encoder for each in placed)
         self.places = [each.places for each in placed]
         self.mlp = mlp
         self.mixture = mixture
+        self.head = head
 
     def forward(self, *columns: Tensor | Bags) -> Tensor:
+        if self.head is not None:
+            answers: Tensor = self.head(self.hidden(*columns))
+            return answers
         deep, *wide = self.parts(*columns)
         logits: Tensor = deep if self.mixture is None else self.mixture(deep, *wide)
         return logits
@@ -142,6 +183,11 @@ class Classifier(nn.Module):
         features, logits = self._encode(*columns)
         deep = self.mlp(features)
         return [deep] if self.mixture is None else [deep, sum(logits, self.mixture.bias)]
+
+    def hidden(self, *columns: Tensor | Bags) -> Tensor:
+        """What enters a last layer that stands apart: float32 [N, H]."""
+        found: Tensor = self.mlp(self.features(*columns))
+        return found
 
     def features(self, *columns: Tensor | Bags) -> Tensor:
         """What enters the perceptron: float32 [N, width]."""

@@ -55,7 +55,10 @@ def observe(
     model.eval()
     with _hidden(model) as hidden:
         logits = model(*columns)
-    learned = ((name, weight) for name, weight in model.named_parameters() if weight.requires_grad)
+    apart = set() if model.head is None else set(model.head.parameters())  # their gradient is as large as the classes
+    learned = (
+        (name, weight) for name, weight in model.named_parameters() if weight.requires_grad and weight not in apart
+    )
     names, parameters = zip(*learned, strict=True)
     # torch annotates no None, but gives one for a parameter that the loss does not depend on.
     gradients: Sequence[Tensor | None] = torch.autograd.grad(loss(logits, labels), parameters, allow_unused=True)
@@ -99,5 +102,7 @@ def _keep(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tens
 
 def _width(model: Classifier) -> int:
     """Values a row that enter the last linear layer; of members side by side, all of theirs."""
+    if model.head is not None:
+        return model.head.weight.shape[1]
     lasts = [module[-1] for module in model.mlp.modules() if isinstance(module, nn.Sequential)]
     return sum(layer.in_features for layer in lasts if isinstance(layer, nn.Linear))

@@ -6,7 +6,7 @@ A schedule is a pure function of the step, so a resumed run needs no state of it
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -15,6 +15,7 @@ from torch import Tensor, nn, optim
 from training import config
 from training.composite import CompositeOptimizer
 from training.features.text.encoder import TextEncoder
+from training.heads.head import Head
 from training.model import Classifier
 from training.row_adagrad import RowAdagrad
 
@@ -57,9 +58,12 @@ OPTIMIZERS: Mapping[str, Callable[[Iterable[nn.Parameter], config.Optimizer], op
 def build(model: Classifier, run: config.Run) -> optim.Optimizer:
     """The run's optimizer over all weights, except that the tables of texts have rules and highest rates of their own.
 
-    The features of n-grams: row-wise Adagrad on sparse gradients. Their logits: AdamW with eps 1e-3.
+    The features of n-grams: row-wise Adagrad on sparse gradients. Their logits: AdamW with eps 1e-3. The vectors of
+    classes that are sampled: row-wise Adagrad too.
     """
     texts = [encoder for encoder in model.encoders if isinstance(encoder, TextEncoder)]
+    if model.head is not None:
+        return _with_head(model, model.head, texts, run)
     if model.mixture is None:
         return OPTIMIZERS[run.optimizer.name](model.parameters(), run.optimizer)
     deep = RowAdagrad([encoder.deep for encoder in texts], lr=run.texts.deep_rate)
@@ -71,11 +75,35 @@ def build(model: Classifier, run: config.Run) -> optim.Optimizer:
         fused=True,
     )
     for optimizer in (deep, wide):
-        for group in optimizer.param_groups:
-            group["relative_rate"] = group["lr"] / run.optimizer.learning_rate
+        _relate(optimizer, run.optimizer)
     taken = {id(weight) for optimizer in (deep, wide) for group in optimizer.param_groups for weight in group["params"]}
     others = [weight for weight in model.parameters() if id(weight) not in taken]
     return CompositeOptimizer([OPTIMIZERS[run.optimizer.name](others, run.optimizer), deep, wide])
+
+
+def _with_head(model: Classifier, head: Head, texts: Sequence[TextEncoder], run: config.Run) -> optim.Optimizer:
+    """Row-wise Adagrad where gradients are sparse; what lies below the last layer at its share of the rate."""
+    tables = [encoder.deep for encoder in texts]
+    rows = [RowAdagrad(tables, lr=run.texts.deep_rate * run.head.trunk_rate)] if tables else []
+    vectors = RowAdagrad(head.parameters(), lr=run.head.rate) if head.is_sparse else _of_run(head.parameters(), run)
+    taken = {*tables, *head.parameters()}
+    others = [weight for weight in model.parameters() if weight.numel() and weight not in taken]
+    below = _of_run(others, run)
+    for group in below.param_groups:
+        group["lr"] *= run.head.trunk_rate
+    for optimizer in (*rows, vectors, below):
+        _relate(optimizer, run.optimizer)
+    return CompositeOptimizer([*rows, vectors, below])
+
+
+def _of_run(parameters: Iterable[nn.Parameter], run: config.Run) -> optim.Optimizer:
+    return OPTIMIZERS[run.optimizer.name](parameters, run.optimizer)
+
+
+def _relate(optimizer: optim.Optimizer, settings: config.Optimizer) -> None:
+    """Keep the groups' own highest rates in proportion while the schedule moves the run's."""
+    for group in optimizer.param_groups:
+        group["relative_rate"] = group["lr"] / settings.learning_rate
 
 
 def constant(progress: float, warmup: float) -> float:

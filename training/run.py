@@ -22,6 +22,7 @@ from training import (
     clipping,
     defaults,
     export,
+    judging,
     loop,
     losses,
     novelty,
@@ -35,9 +36,11 @@ from training.data import report, sources
 from training.data.dataset import Dataset
 from training.data.recoding import recode
 from training.features import encoders
+from training.heads.head import Head
+from training.heads.table import has_own_layer
 from training.loop import Progress
 from training.mixture import Mixture, fit_share
-from training.model import Calibrated, Classifier, perceptron
+from training.model import Calibrated, Classifier, Trunk, perceptron
 from training.outcome import Outcome
 from training.predecessor import Predecessor
 from training.search.history import History
@@ -139,6 +142,8 @@ def start(run: Run, dataset: Dataset, before: Predecessor | None = None) -> Prog
     torch.manual_seed(runtime.derive_seed(run.seed))
     shares = _shares(dataset)
     classes = len(dataset.labels)
+    if has_own_layer(run.head):
+        return _start_apart(run, dataset, shares)
     if before is None:
         placed = encoders.build(dataset.inputs, dataset.train, run, classes)
     else:
@@ -149,6 +154,14 @@ def start(run: Run, dataset: Dataset, before: Predecessor | None = None) -> Prog
     optimizer = optimizers.build(model, run)
     weights = losses.class_weights(run.loss, dataset.train.labels, len(dataset.labels))
     return Progress(model, optimizer, clipping.NormHistory(), class_weights=weights)
+
+
+def _start_apart(run: Run, dataset: Dataset, shares: torch.Tensor) -> Progress:
+    """The same with a last layer of many classes; texts give features only, no logits of their own."""
+    placed = encoders.build(dataset.inputs, dataset.train, run, 0)
+    trunk = Trunk(encoders.width(placed), run.model)
+    model = Classifier(placed, trunk, head=Head(run.model.hidden[-1], shares, run.head))
+    return Progress(model, optimizers.build(model, run), clipping.NormHistory())
 
 
 def _shares(dataset: Dataset) -> torch.Tensor:
@@ -189,6 +202,8 @@ def calibrated(progress: Progress, dataset: Dataset) -> Calibrated:
     """The best weights, with the temperature that half of validation gives."""
     progress.model.load_state_dict(progress.best_weights)
     _mix(progress.model, dataset)
+    if progress.model.head is not None:
+        return Calibrated(progress.model, judging.fit_temperature(progress.model, dataset))
     logits = loop.logits_of(progress.model, dataset, dataset.selection)
     return Calibrated(progress.model, calibration.fit_temperature(logits, dataset.selection.labels))
 

@@ -80,9 +80,13 @@ def kills(folder: Path, count: int) -> tuple[int, int, str]:
         child = _train(place)
         time.sleep(random.uniform(0.0, seconds))
         os.kill(child, signal.SIGKILL)
-        reached[bool(list((place / "runs" / "tiny").glob("epoch-*")))] += 1
         was_complete = _wait(child) == 0
-        good += (was_complete or _wait(_train(place, "--resume")) == 0) and _artifact(place) == expected
+        epochs = len(list((place / "runs" / "tiny").glob("epoch-*")))
+        reached[bool(epochs)] += 1
+        resumed = was_complete or _wait(_train(place, "--resume")) == 0
+        same = resumed and _artifact(place) == expected
+        _tell(f"kill {number}", same, f"complete {was_complete}, checkpoints {epochs}, resumed {resumed}")
+        good += same
         shutil.rmtree(place)
     return good, count, f"ended with the same weights; {reached[1]} were killed after the first checkpoint"
 
@@ -98,7 +102,9 @@ def exports(folder: Path, most: int) -> tuple[int, int, str]:
         code = _wait(_child(lambda number=number: _resume_killed(place, number)))
         if code == 0:  # none is left: this one was whole
             return good, number, what
-        good += code == -signal.SIGKILL and not _versions(place)
+        clean = code == -signal.SIGKILL and not _versions(place)
+        _tell(f"export {number}", clean, f"ended with {code}")
+        good += clean
     assert _wait(_train(place, "--resume")) == 0
     return good if len(_versions(place)) == 1 else 0, most, what
 
@@ -114,7 +120,9 @@ def disks(folder: Path, count: int) -> tuple[int, int, str]:
         size = random.randrange(largest)
         failed = _wait(_child(lambda place=place, size=size: _resume_limited(place, size))) == 1
         clean = not _versions(place) and not list((place / "models" / "tiny").glob(".publishing-*"))
-        good += failed and clean and _wait(_train(place, "--resume")) == 0 and len(_versions(place)) == 1
+        again = _wait(_train(place, "--resume")) == 0 and len(_versions(place)) == 1
+        _tell(f"disk {number}", failed and clean and again, f"{size} bytes: {failed=}, {clean=}, {again=}")
+        good += failed and clean and again
         shutil.rmtree(place)
     return good, count, "exports on a full disk left nothing, and the next try was whole"
 
@@ -305,6 +313,10 @@ def _resume_limited(place: Path, size: int) -> int:
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (size, size))
     return cli.main(_arguments(place, "--resume"))
+
+
+def _tell(case: str, is_good: bool, found: str) -> None:
+    print(f"  {case}: {'as it must be' if is_good else 'NOT as it must be'} ({found})", file=sys.stderr, flush=True)
 
 
 def _versions(place: Path) -> list[Manifest]:

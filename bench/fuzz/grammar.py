@@ -142,7 +142,7 @@ class Grammar:
     """Requests of one seed, for the models `tiny` (an image), `table` and `text` of tests/artifacts.py."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311  # to be repeatable is the point
+        self._random = random.Random(seed)  # to be repeatable is the point
         self._kinds: tuple[tuple[int, Callable[[], Sent]], ...] = (
             (30, self._v1),
             (25, self._v2),

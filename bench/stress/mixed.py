@@ -64,7 +64,7 @@ async def _ask(
     seed: int,
     count: dict[str, int],
 ) -> None:
-    chance = random.Random(seed)  # noqa: S311  # the same requests again
+    chance = random.Random(seed)  # the same requests again
     for _ in range(batches):
         picked = [chance.randrange(len(rows)) for _ in range(chance.randint(1, 8))]
         instances: list[list[Any]] = [list(rows[index]) for index in picked]

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clipmax import manifest
+from clipmax.labels import fault as label_fault
 from clipmax.refusal import Refusal
 from tests.clipmax.versions import document, publish
 
@@ -184,11 +185,12 @@ def test_a_folder_without_manifest_is_refused(tmp_path: Path) -> None:
 @given(labels=st.lists(st.text(), min_size=2, max_size=5))
 def test_labels_without_fault_differ_and_can_be_printed(labels: list[str]) -> None:
     """What passes is unique in every normal form and holds no control character."""
-    if manifest.label_fault(labels) is None:
+    if label_fault(labels) is None:
         assert len({unicodedata.normalize("NFC", label) for label in labels}) == len(labels)
         assert all("\n" not in label and "\0" not in label and 0 < len(label) <= 256 for label in labels)
 
 
 def test_labels_that_look_the_same_are_one_fault() -> None:
     """é is é, in one code point or two."""
-    assert manifest.label_fault(["\u00e9", "e\u0301"]) == "labels that differ after Unicode NFC; 1 repeat another"
+    fault = label_fault(["\u00e9", "e\u0301"])
+    assert fault == "labels that differ after Unicode NFC; 1 repeat another, the first is label 1, like label 0"

@@ -153,7 +153,7 @@ def test_a_weight_that_is_not_finite_is_named(tmp_path: Path) -> None:
         def put(steps: Iterator[int] = steps, progress: Progress = progress) -> None:
             if next(steps, None) == 0:
                 with torch.no_grad():
-                    progress.model.mlp[3].bias[2] = torch.nan
+                    dict(progress.model.named_parameters())["mlp.3.bias"][2] = torch.nan
 
         with pytest.raises(Refusal, match=rf"step {at if at == last else at + 1}\b.*weight mlp\.3\.bias \(norm nan\)"):
             loop.fit(progress, settings, dataset, on_step=put)

@@ -150,7 +150,9 @@ def test_the_manifest_holds_the_effective_configuration(artifact: tuple[Path, Da
     folder, dataset = artifact
     if dataset.inputs[0].name != "age":
         return
-    configuration = manifest_module.load(folder).training.configuration
+    training = manifest_module.load(folder).training
+    assert training is not None
+    configuration = training.configuration
     assert configuration["fit"]["average"] == 0.999  # type: ignore[index,call-overload]  # any JSON, by its type
     assert configuration["data"]["validation"] == 0.2  # type: ignore[index,call-overload]  # see above
 

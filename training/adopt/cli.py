@@ -9,7 +9,8 @@ import sys
 from pathlib import Path
 
 from clipmax.cli import DONE, FAILED, Command
-from clipmax.manifest import label_fault, load
+from clipmax.labels import fault as label_fault
+from clipmax.manifest import load
 from clipmax.refusal import Refusal
 
 _IMAGE = re.compile(r"^([1-9]\d{0,4})x([1-9]\d{0,4})(x3)?$")

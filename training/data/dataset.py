@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipmax.inputs import Input
-from clipmax.manifest import label_fault
+from clipmax.labels import fault as label_fault
 from clipmax.refusal import Refusal
 
 Column = npt.NDArray[Any]

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from clipmax import images
 from clipmax.inputs import ImageInput
-from clipmax.manifest import label_fault
+from clipmax.labels import fault as label_fault
 from clipmax.problems import Problem
 from clipmax.refusal import Refusal
 from training.config import FolderSource

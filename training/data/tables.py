@@ -11,7 +11,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from clipmax.inputs import Input
-from clipmax.manifest import label_fault
+from clipmax.labels import fault as label_fault
 from clipmax.refusal import Refusal, shorten
 from training.config import TableSource
 from training.data import frames, kinds, splits

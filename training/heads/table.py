@@ -39,5 +39,5 @@ def choose(classes: int) -> str:
 
 
 def has_own_layer(settings: config.Head) -> bool:
-    """Whether the last layer stands apart from the perceptron; a plain one for few classes is part of it."""
-    return settings.name != "full" or settings.answer == "top"
+    """Whether the last layer stands apart from the perceptron; that of few classes is part of it."""
+    return settings.name not in {"auto", "full"} or settings.answer == "top"

@@ -94,8 +94,10 @@ class TextEncoder(nn.Module):
         buckets = self.ngrams(texts[:, : self.max_length])
         is_there = buckets != NO_NGRAM
         is_known = functional.embedding(buckets, self.rows_of).squeeze(-1) != vocabulary.UNKNOWN_ROW
-        missing, count = (found.to(torch.float32).sum(dim=(1, 2)) for found in (is_there & ~is_known, is_there))
-        return missing / count.clamp(min=1.0)
+        count = is_there.sum(dim=(1, 2)).to(torch.float32)
+        missing = (is_there & ~is_known).sum(dim=(1, 2)).to(torch.float32)
+        shares: Tensor = missing / count.clamp(min=1.0)
+        return shares
 
     def prepare(self, texts: Sequence[str]) -> Bags:
         """All texts as bags of n-grams, by the module that is exported; about 1 kB a text of 60 characters."""

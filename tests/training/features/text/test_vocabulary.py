@@ -31,7 +31,6 @@ def test_weights_are_inverse_document_frequencies() -> None:
     weights = {bucket: fitted.weights[fitted.rows_of[bucket]] for bucket in (3, 4, 9, 11)}
     expected = {3: math.log(5 / 4) + 1, 4: math.log(5 / 3) + 1, 9: math.log(5 / 2) + 1, 11: 0.0}
     assert weights == pytest.approx(expected)
-    assert fitted.texts == 4
 
 
 def test_the_cap_keeps_the_most_frequent() -> None:
