@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -21,10 +21,10 @@ class FileRecord(BaseModel):
     sha256: Sha256
     bytes: int = Field(ge=0)
 
-    @classmethod
-    def of(cls, content: bytes) -> Self:
-        """What there is to say of this content."""
-        return cls(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
+
+def record(content: bytes) -> FileRecord:
+    """What there is to say of this content."""
+    return FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
 def read(path: Path, record: FileRecord) -> bytes:

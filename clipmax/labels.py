@@ -36,7 +36,8 @@ def fault(labels: Sequence[str]) -> str | None:
     repeats = len(normalized) - len(set(normalized))
     if repeats:
         first, again = _first_repeat(normalized)
-        return f"labels that differ after Unicode NFC; {repeats} repeat another, the first is label {again}, like label {first}"
+        found = f"{repeats} repeat another, the first is label {again}, like label {first}"
+        return f"labels that differ after Unicode NFC; {found}"
     return None
 
 

@@ -24,6 +24,7 @@ from pydantic import (
     model_validator,
 )
 
+from clipmax import files as files_module
 from clipmax import labels as labels_module
 from clipmax.abstention import Abstention
 from clipmax.conformal import Tables
@@ -45,8 +46,13 @@ MODEL_FILE = "model.onnx"
 DATA_FILE = "model.onnx.data"
 """Weights of a graph that is too large for one file, which is limited to 2 GB; the only place they may lie in."""
 
-FULL_OUTPUTS = ("logits", "probabilities")
-TOP_OUTPUTS = ("top_indices", "top_probabilities", "log_partition")
+Output = Literal["logits", "probabilities", "novelty", "top_indices", "top_probabilities", "log_partition"]
+
+FULL_OUTPUTS: tuple[Output, ...] = ("logits", "probabilities")
+TOP_INDICES: Output = "top_indices"
+TOP_PROBABILITIES: Output = "top_probabilities"
+LOG_PARTITION: Output = "log_partition"
+TOP_OUTPUTS = (TOP_INDICES, TOP_PROBABILITIES, LOG_PARTITION)
 """Of a graph for very many classes, in place of the full vectors."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -149,9 +155,7 @@ class Manifest(_Part):
     created: datetime
     task: Literal["classification"] = "classification"
     inputs: tuple[Input, ...] = Field(min_length=1)
-    outputs: tuple[
-        Literal["logits", "probabilities", "novelty", "top_indices", "top_probabilities", "log_partition"], ...
-    ] = FULL_OUTPUTS
+    outputs: tuple[Output, ...] = FULL_OUTPUTS
     labels: tuple[str, ...] = Field(description="in class order; empty in the file where there is a labels_file")
     labels_file: Literal["labels.txt"] | None = None
     label_metadata: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
@@ -203,7 +207,7 @@ class Manifest(_Part):
     @field_validator("labels")
     @classmethod
     def _check_labels(cls, labels: tuple[str, ...]) -> tuple[str, ...]:
-        fault = labels_module.fault(labels)
+        fault = "at least 2 labels" if len(labels) == 1 else labels_module.fault(labels)
         if fault:
             raise ValueError(fault)
         return labels
@@ -221,8 +225,8 @@ class Manifest(_Part):
 
     def _check_labels_place(self) -> None:
         if self.labels_file is None:
-            if len(self.labels) < 2:
-                raise ValueError(f"at least 2 labels; there are {len(self.labels)}")
+            if not self.labels:
+                raise ValueError("labels, or a labels_file")
             self._check_label_metadata()
         elif self.labels or self.seal.labels < 2:
             raise ValueError(f"no labels beside {self.labels_file}, and at least 2 of them in the seal")
@@ -279,7 +283,7 @@ def _with_labels_file(folder: Path, document: dict[str, Any]) -> dict[str, Any]:
         raise Refusal(MANIFEST_FILE, "labels", expected=fault, found=f"{len(labels):,} labels")
     content = labels_module.encode(labels)
     (folder / labels_module.FILE).write_bytes(content)
-    files = {**document["files"], labels_module.FILE: FileRecord.of(content).model_dump()}
+    files = {**document["files"], labels_module.FILE: files_module.record(content).model_dump()}
     return {**document, "labels": [], "labels_file": labels_module.FILE, "files": files}
 
 

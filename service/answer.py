@@ -7,20 +7,21 @@ what is left for a request is to join strings.
 
 from __future__ import annotations
 
-import math
 import operator
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import orjson
 
-from clipmax import abstention, conformal, novelty
+from clipmax import abstention, conformal, labels, novelty
 from clipmax.inputs import Input, Tensor
 from clipmax.problems import Problem
-from service.engine.session import Outputs, Session
+from service.engine.outputs import Full, Outputs, Top
+from service.engine.session import Session
 
 DEFAULT_TOP_K = 3
 
@@ -29,8 +30,6 @@ _FEW_ROWS = 4
 
 _FEW_LABELS = 64
 """Up to this many labels a full sort of a row costs no more than finding its top first."""
-
-_FEW_VALUES = 8192
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -57,20 +56,43 @@ class Options:
 DEFAULT = Options()
 
 
+class _Texts(Sequence[str]):
+    """A text about each label, made whenever it is asked for: of a million, an answer names a few."""
+
+    def __init__(self, labels: Sequence[str], form: str) -> None:
+        self._labels = labels
+        self._form = form
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._form.format(orjson.dumps(self._labels[place]).decode())
+
+    def __iter__(self) -> Iterator[str]:
+        return map(self.__getitem__, range(len(self)))
+
+
+def _texts(words: Sequence[str], form: str) -> Sequence[str]:
+    """Of each label; of not too many, all at once."""
+    found = _Texts(words, form)
+    return found if len(words) > labels.INLINE else list(found)
+
+
 class Words:
     """The parts of a V1 answer that are the same in all answers of a session, in JSON already."""
 
     def __init__(self, session: Session) -> None:
         manifest = session.manifest
-        quoted = [orjson.dumps(label).decode() for label in manifest.labels]
-        self.labels = quoted
+        self.labels = _texts(manifest.labels, "{}")
+        self.answered, self.is_top = manifest.answered, manifest.is_top
         self.conformal = manifest.conformal
         self.abstention = manifest.abstention
         self.novelty = manifest.novelty
         # A caller may name any coverage, so only so many thresholds are kept.
         self.threshold = lru_cache(_COVERAGES_KEPT)(self._threshold)
-        self.heads = [f'{{"label":{label},"probability":' for label in quoted]
-        self.keys = [f"{label}:" for label in quoted]
+        self.heads = _texts(manifest.labels, '{{"label":{},"probability":')
+        self.keys = _texts(manifest.labels, "{}:")
         kinds = {one.kind for one in manifest.inputs}
         self.members = [
             OUT_OF_RANGE,
@@ -78,20 +100,44 @@ class Words:
             *([TRUNCATED] if "text" in kinds else []),
         ]
         self.nothing = "".join(f',"{one}":{"false" if one == OUT_OF_RANGE else "[]"}' for one in self.members)
-        self.tail = f'],"model":"{manifest.name}","version":{manifest.version},"provider":"{session.provider}"'
+        approximate = ',"approximate":true' if manifest.is_approximate else ""
+        facts = f'"model":"{manifest.name}","version":{manifest.version},"provider":"{session.provider}"'
+        self.tail = f"],{facts}{approximate}"
 
-    def check(self, options: Options) -> None:
-        """Refuse what this version was not trained to say.
+    def check(self, options: Options, *, rows: int, most_values: int) -> None:
+        """Refuse what this version was not trained to say, or what would be too long to say of every class.
+
+        Args:
+            options: of the request.
+            rows: of the request.
+            most_values: that may be answered of rows and classes together.
 
         Raises:
             Problem: PARAMETER.
         """
+        self._check_whole(options, rows, most_values)
         if options.coverage is not None and self.conformal is None:
             raise _not_offered("coverage", "this version has no calibration scores, so it can promise no coverage")
         if options.abstain and self.abstention is None:
             raise _not_offered("abstain", "this version has no threshold below which it would abstain")
         if options.novelty and self.novelty is None:
             raise _not_offered("novelty", "this version has no novelty score")
+
+    def _check_whole(self, options: Options, rows: int, most_values: int) -> None:
+        """What is about every class."""
+        asked = {
+            "probabilities": options.probabilities,
+            "logits": options.logits,
+            "coverage": options.coverage is not None,
+        }
+        first = next((name for name, is_asked in asked.items() if is_asked), None)
+        if first is None:
+            return
+        if self.is_top:
+            detail = f"this version gives the {self.answered} likeliest of its {len(self.labels)} labels; ask for top_k"
+            raise _not_offered(first, detail)
+        if rows * len(self.labels) > most_values:
+            raise _not_offered(first, too_many_values(rows, len(self.labels), most_values))
 
     def _threshold(self, method: conformal.Method, coverage: float) -> float:
         assert self.conformal is not None  # noqa: S101  # see `check`
@@ -114,12 +160,7 @@ class Results:
         self.outputs = outputs
         self.remarks = found
         self.words = words
-        novelty = outputs.novelty
-        self.is_finite = (
-            _is_finite(outputs.probabilities)
-            and _is_finite(outputs.logits)
-            and (novelty is None or _is_finite(novelty))
-        )
+        self.is_finite = outputs.is_finite
         self._default_texts: list[str] | None = None
 
     def like(self, outputs: Outputs, found: Remarks) -> Results:
@@ -156,8 +197,8 @@ class Results:
 
     def texts(self, options: Options) -> list[str]:
         heads = self.words.heads
-        top_k = min(options.top_k, len(heads))
-        labels, numbers = top(self.outputs.probabilities, top_k)
+        top_k = min(options.top_k, self.words.answered)
+        labels, numbers = top(self.outputs, top_k)
         tops = [heads[label] + number for label, number in zip(labels, numbers, strict=True)]
         firsts = range(0, len(tops), top_k)
         return [
@@ -167,26 +208,35 @@ class Results:
 
     def _rests(self, options: Options) -> Iterable[str]:
         """What follows `top` in each prediction."""
+        outputs = self.outputs
         rests: Iterable[str] = self._remark_texts()
+        if isinstance(outputs, Top):
+            rests = _joined(_remainder_texts(outputs, min(options.top_k, self.words.answered)), rests)
         if options is DEFAULT:
             return rests
-        for member, is_wanted, values in (
-            ("probabilities", options.probabilities, self.outputs.probabilities),
-            ("logits", options.logits, self.outputs.logits),
-        ):
-            if is_wanted:
-                rests = _joined(rests, self._by_label(member, values))
-        if options.coverage is not None:
-            rests = _joined(rests, self._set_texts(options.coverage_method, options.coverage))
+        if isinstance(outputs, Full):
+            rests = self._with_all_classes(outputs, rests, options)
         if options.abstain:
             rests = _joined(rests, self._abstained_texts())
         if options.novelty:
             rests = _joined(rests, self._novelty_texts())
         return rests
 
-    def _set_texts(self, method: conformal.Method, coverage: float) -> list[str]:
+    def _with_all_classes(self, outputs: Full, rests: Iterable[str], options: Options) -> Iterable[str]:
+        """What only a graph that gives every class can be asked for, see `Words.check`."""
+        for member, is_wanted, values in (
+            ("probabilities", options.probabilities, outputs.probabilities),
+            ("logits", options.logits, outputs.logits),
+        ):
+            if is_wanted:
+                rests = _joined(rests, self._by_label(member, values))
+        if options.coverage is not None:
+            rests = _joined(rests, self._set_texts(outputs.probabilities, options.coverage_method, options.coverage))
+        return rests
+
+    def _set_texts(self, probabilities: Floats, method: conformal.Method, coverage: float) -> list[str]:
         """The labels of each row's prediction set, likeliest first."""
-        probabilities, labels = self.outputs.probabilities, self.words.labels
+        labels = self.words.labels
         inside = conformal.contains(method, probabilities, self.words.threshold(method, coverage))
         order = np.argsort(-probabilities, axis=1, kind="stable")
         kept = np.take_along_axis(inside, order, axis=1)
@@ -197,7 +247,7 @@ class Results:
 
     def _abstained_texts(self) -> list[str]:
         assert self.words.abstention is not None  # noqa: S101  # see `Words.check`
-        flags = abstention.abstains(self.words.abstention, self.outputs.probabilities)
+        flags = abstention.abstains(self.words.abstention, self.outputs.highest[:, None])
         return _flag_texts("abstained", flags)
 
     def _novelty_texts(self) -> list[str]:
@@ -212,8 +262,8 @@ class Results:
         ]
 
     def _remark_texts(self) -> list[str]:
-        if not any(map(np.count_nonzero, self.remarks.values())):
-            return [self.words.nothing] * len(self.outputs.probabilities)
+        if not any(True in flags.tobytes() for flags in self.remarks.values()):  # numpy's own calls take longer
+            return [self.words.nothing] * len(self.outputs)
         columns = [self._remark_column(member) for member in self.words.members]
         return ["".join(texts) for texts in zip(*columns, strict=True)]
 
@@ -282,11 +332,20 @@ def remarks(inputs: Sequence[Input], tensors: Mapping[str, Tensor]) -> Remarks:
     return found
 
 
-def top(probabilities: Floats, top_k: int) -> tuple[list[int], list[str]]:
+def too_many_values(rows: int, labels: int, limit: int) -> str:
+    """Why so many numbers are not answered."""
+    found = f"{rows} rows of {labels} labels are {rows * labels} numbers, the limit is {limit}"
+    return f"{found}; send fewer rows, or ask for the likeliest labels only"
+
+
+def top(outputs: Outputs, top_k: int) -> tuple[list[int], list[str]]:
     """The `top_k` likeliest labels of each row and the digits of their probabilities.
 
-    Equally likely labels come in label order: float32 [N, K] → two lists, row after row, of N · top_k.
+    Equally likely labels come in label order: N rows → two lists, row after row, of N · top_k.
     """
+    if isinstance(outputs, Top):
+        return outputs.top_indices[:, :top_k].reshape(-1).tolist(), _digits(outputs.top_probabilities[:, :top_k])
+    probabilities = outputs.probabilities
     labels = probabilities.shape[1]
     if labels > _FEW_LABELS and top_k < labels:
         order = np.array([_partial_order(row, top_k) for row in probabilities])
@@ -321,14 +380,8 @@ def _digits(values: Floats) -> list[str]:
     return text[1:-1].decode().split(",")
 
 
-def _is_finite(values: Floats) -> bool:
-    """Whether there is neither NaN nor infinity.
-
-    The sum of squares is one quick call that warns of nothing, and is finite only if all values are; if it is not,
-    it may have overflowed. Of many values numpy's BLAS would make it in threads.
-    """
-    is_few = values.size <= _FEW_VALUES
-    return (is_few and math.isfinite(np.vdot(values, values))) or bool(np.isfinite(values).all())
+def _remainder_texts(outputs: Top, top_k: int) -> list[str]:
+    return [f',"remainder":{number}' for number in _digits(outputs.remainder(top_k))]
 
 
 def _joined(firsts: Iterable[str], seconds: Iterable[str]) -> list[str]:

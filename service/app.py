@@ -77,7 +77,9 @@ def create_app(settings: Settings, *, ledger: Ledger | None = None, page: int = 
         origins=None if settings.cors_origins is None else Origins(names_in(settings.cors_origins)),
         watch_seconds=settings.watch_seconds,
         page=playground.files() if settings.playground else None,
-        limits=Limits(settings.max_body_bytes, settings.max_batch_rows, settings.max_json_depth),
+        limits=Limits(
+            settings.max_body_bytes, settings.max_batch_rows, settings.max_json_depth, settings.max_answer_values
+        ),
         bounds=Bounds(settings.max_queue_rows, settings.max_queue_bytes, settings.max_client_rows),
     )
 
@@ -91,6 +93,7 @@ class Service(FastAPI):
     Attributes:
         catalog: the models; `catalog.open()` may be called before the lifespan to see a refusal early.
         draining: whether the process is about to end.
+        plain_paths: those that are answered without routing, as they stand in a request.
         looks: what is done again and again while it runs, beside the event loop; see `Watcher`.
     """
 
@@ -128,6 +131,7 @@ class Service(FastAPI):
         self.counts, self.tracer = telemetry, tracer
         self.inference = Inference(limits, bounds, telemetry)
         self.predict_routes: dict[str, int] = {}
+        self.plain_paths: dict[bytes, str] = {}
         self.predictor = v1.Predictor(catalog, self.inference)
         self.inferrer = v2.Inferrer(catalog, self.inference)
         self.targets: dict[str, Callable[[], Session]] = {}
@@ -182,12 +186,13 @@ class Service(FastAPI):
         self.targets, self.infer_targets = self.predictor.targets(), self.inferrer.targets()
         paths = [*self.targets, *self.infer_targets]
         self.predict_routes = {path: route.number_of_predict_path(path) for path in paths}
+        self.plain_paths = {path.encode("ascii"): path for path in paths}
         self.counts.follow()
         self.openapi_schema = None
 
     async def _answer(self, exchange: Exchange) -> None:
-        scope = exchange.scope
-        exchange.route = self.predict_routes.get(scope["path"], route.NOWHERE)
+        scope, path = exchange.scope, exchange.scope["path"]
+        exchange.route = self.predict_routes.get(path, route.NOWHERE)
         if self._origins is not None:
             exchange.extra = self._origins.headers(exchange.headers)
             answer = self._origins.preflight(scope["method"], exchange.headers)
@@ -196,16 +201,17 @@ class Service(FastAPI):
                 return
         if exchange.trace is not None:
             exchange.extra = (*exchange.extra, exchange.trace.header)
-        if scope["path"] not in _OPEN_PATHS:
-            self._check_caller(scope["path"], exchange.headers)
-        find = self.targets.get(scope["path"]) if scope["method"] == "POST" else None
-        if find is not None:
-            await exchange.reply(await self.predictor.predict(exchange, find))
-            return
-        find = self.infer_targets.get(scope["path"]) if scope["method"] == "POST" else None
-        if find is not None:
-            await exchange.write(await self.inferrer.infer(exchange, find))
-            return
+        if path not in _OPEN_PATHS:
+            self._check_caller(path, exchange.headers)
+        if scope["method"] == "POST":
+            find = self.targets.get(path)
+            if find is not None:
+                await exchange.reply(await self.predictor.predict(exchange, find))
+                return
+            find = self.infer_targets.get(path)
+            if find is not None:
+                await exchange.write(await self.inferrer.infer(exchange, find))
+                return
         self.inference.settle()
         # The server drops the body of an answer to HEAD, by the method in its own scope.
         method = "GET" if scope["method"] == "HEAD" else scope["method"]

@@ -30,6 +30,9 @@ REPLY = "clipmax.reply"
 ALONE = "clipmax.alone"
 """An ASGI extension of our server: whether no other request was in progress when this one came."""
 
+WHOLE = "clipmax.whole"
+"""An ASGI extension of our server: the body, where all of it has come and none was read, else None."""
+
 Reply = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
 """Status, headers and body; False where the answer has to be sent in messages."""
 
@@ -70,6 +73,7 @@ class Exchange:
 
     __slots__ = (
         "_deadline",
+        "_extensions",
         "_is_counted",
         "_route",
         "_send",
@@ -100,6 +104,7 @@ class Exchange:
         self.status, self._is_counted = 0, False
         self.trace: Trace | None = None
         self.scope = scope
+        self._extensions = scope.get("extensions", _NONE)
         self.receive = receive
         self._send = send
         self.headers: Mapping[bytes, bytes] = dict(scope["headers"])
@@ -159,7 +164,12 @@ class Exchange:
 
     def is_alone(self) -> bool:
         """Whether the server had no other request when this one came, where it tells."""
-        return bool(self.scope.get("extensions", _NONE).get(ALONE))
+        return bool(self._extensions.get(ALONE))
+
+    def whole_body(self) -> bytes | None:
+        """The body without waiting, where the server has all of it; it is read by that."""
+        take: Callable[[], bytes | None] | None = self._extensions.get(WHOLE)
+        return None if take is None else take()
 
     def has_left(self) -> bool:
         """Whether the caller has closed the connection: one step of `receive`, which would wait if it had not."""
@@ -192,7 +202,7 @@ class Exchange:
 
     async def write(self, rendered: Rendered) -> None:
         """Answer with what is ready for the wire, at once where the server can do that."""
-        reply: Reply | None = self.scope.get("extensions", _NONE).get(REPLY)
+        reply: Reply | None = self._extensions.get(REPLY)
         if reply is not None and not self.started:
             headers = [*rendered.headers, (b"x-request-id", self._sent_id), *self.extra]
             self._count(rendered.status)

@@ -40,8 +40,8 @@ class Inference:
         self._running = Worker("running")
         self._batchers = Batchers(self._running, self.admission.note, telemetry)
 
-    def body(self, exchange: Exchange) -> Awaitable[bytes]:
-        """The whole body, unless the queue is full or the request is refused before its end.
+    def body(self, exchange: Exchange) -> bytes | Awaitable[bytes]:
+        """The whole body, at once if it is here, unless the queue is full or the request is refused before its end.
 
         Raises:
             Problem: QUEUE_FULL, PARAMETER (the deadline), BODY_TOO_LARGE.
@@ -52,12 +52,12 @@ class Inference:
         exchange.read_deadline()
         if admission.asks_for_clients:
             exchange.client = exchange.named_client()
-        return bodies.read(
-            exchange.receive,
-            exchange.headers,
-            limit=self.limits.max_body_bytes,
-            charge=functools.partial(admission.charge_bytes, exchange),
-        )
+        limit, charge = self.limits.max_body_bytes, functools.partial(admission.charge_bytes, exchange)
+        bodies.check_length(exchange.headers, limit)
+        whole = exchange.whole_body()
+        if whole is not None:
+            return bodies.checked(whole, limit, charge)
+        return bodies.read(exchange.receive, exchange.headers, limit=limit, charge=charge)
 
     async def read(self, work: Callable[[], T], *, body_bytes: int) -> T:
         """What a reader makes of a body, here or in the reading thread."""

@@ -9,17 +9,19 @@ import http
 import select
 import sys
 import types
-import weakref
+import urllib.parse
 from collections.abc import Coroutine, Generator, Sequence
 from typing import Any, cast
 
+import httptools
 import uvicorn
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from clipmax.problems import Problem
 from service import auth
 from service.app import Service
-from service.exchange import ALONE, REPLY, is_v2, render, request_id
+from service.exchange import ALONE, REPLY, WHOLE, is_v2, render, request_id
 from service.listener import BACKLOG
 from service.settings import Settings
 from service.tls import Certificate
@@ -117,7 +119,13 @@ class Protocol(HttpToolsProtocol):
             self.config.arrivals = Arrivals(self.loop)
         self.arrivals = self.config.arrivals
         self.url, self.headers = b"", []
+        self.header_limit = self.settings.max_header_bytes
         self.due: tuple[RequestResponseCycle, Any] | None = None
+        self.running: RequestResponseCycle | None = None
+        # The same for every request, so that none is part of a cycle of references, which the collector would have to
+        # find: of the requests on a connection one at a time is answered.
+        self.extensions = {REPLY: self._reply, WHOLE: self._whole, ALONE: False}
+        self.extensions_alone = {**self.extensions, ALONE: True}
         self._enter(Stage.HEADERS)
         if len(self.connections) > self.settings.max_connections:
             detail = f"{self.settings.max_connections} connections are open, which is the limit"
@@ -173,25 +181,63 @@ class Protocol(HttpToolsProtocol):
     # Callbacks of the parser
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
+        self.url, self.headers, self.expect_100_continue = b"", [], False
         if self.stage is Stage.COMPLETE:
             self._enter(Stage.HEADERS)
 
     def on_headers_complete(self) -> None:
-        super().on_headers_complete()
-        self.cycle.transport = self.closing
-        extensions = {REPLY: functools.partial(_reply, weakref.ref(self.cycle)), ALONE: False}
-        self.scope["extensions"] = extensions  # type: ignore[typeddict-item]  # any JSON-like value is allowed
-        if self.service.draining.is_on:
-            self.cycle.keep_alive = False
+        """uvicorn's, without what we have no use for: upgrades, a root path, a limit that answers in its own words."""
+        before = self.cycle
+        version = self.parser.get_http_version()
+        self.scope = self._scope(version)  # type: ignore[assignment]  # any JSON-like extension is allowed
+        keep_alive = version != "1.0" and not self.service.draining.is_on and self.parser.should_keep_alive()
+        self.cycle = Cycle(self, keep_alive=keep_alive)
+        if before is None or before.response_complete:
+            self.due = self.cycle, self.app  # it starts when all bytes at hand are read, perhaps its body too
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((self.cycle, self.app))
         self._enter(Stage.BODY)
+
+    def _scope(self, version: str) -> dict[str, Any]:
+        path = self.service.plain_paths.get(self.url)
+        raw_path, query = self.url, b""
+        if path is None:
+            url = httptools.parse_url(self.url)
+            raw_path, query = url.path, url.query or b""
+            path = urllib.parse.unquote(raw_path.decode("ascii"))
+        return {
+            "type": "http",
+            "asgi": {"version": self.asgi_version, "spec_version": "2.3"},
+            "http_version": version,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "method": self.parser.get_method().decode("ascii"),
+            "path": path,
+            "raw_path": raw_path,
+            "query_string": query,
+            "extensions": self.extensions,
+        }
 
     def on_body(self, body: bytes) -> None:
         self.received += len(body)
-        super().on_body(body)
+        cycle = self.cycle
+        if cycle.response_complete:
+            return
+        cycle.body += body
+        if len(cycle.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        cycle.message_event.set()
 
     def on_message_complete(self) -> None:
-        super().on_message_complete()
+        cycle = self.cycle
+        if not cycle.response_complete:
+            cycle.more_body = False
+            cycle.message_event.set()
         self._enter(Stage.COMPLETE)
 
     def on_response_complete(self) -> None:
@@ -201,25 +247,26 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            super()._start_asgi_task(*self.pipeline.pop())
+            self._start_task(*self.pipeline.pop())
         elif self.stage is Stage.COMPLETE:
             self.since = self.loop.time()
 
     # Starting
 
-    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # uvicorn's type is private
-        """Called by uvicorn when the headers are read; we start once all bytes at hand are, perhaps the body too."""
-        self.due = cycle, app
-
-    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:  # as above
+    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:  # uvicorn's type is private
         self.due = None
-        scope = cast("dict[str, Any]", cycle.scope)
+        scope: Any = cycle.scope
         is_alone = self.stage is Stage.COMPLETE and not (self.tasks or (len(self.connections) > 1 and self.arrivals))
         if is_alone and self.service.is_quick(scope["method"], scope["path"]):
-            scope["extensions"][ALONE] = True
+            scope["extensions"] = self.extensions_alone
+            self.running = cycle
             self._run_here(cycle.run_asgi(app))
         else:
-            super()._start_asgi_task(cycle, app)
+            self._start_task(cycle, app)
+
+    def _start_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # as above
+        self.running = cycle
+        super()._start_asgi_task(cycle, app)
 
     def _run_here(self, request: Coroutine[Any, Any, None]) -> None:
         """Without a task, whose start and end take a turn of the loop each. Where it has to wait it becomes one."""
@@ -242,12 +289,14 @@ class Protocol(HttpToolsProtocol):
         """Feed no more than the headers may be, then see whether they have ended."""
         if self.stage is Stage.COMPLETE:
             self._enter(Stage.HEADERS)
-        allowance = self.settings.max_header_bytes - self.received
-        self.received += min(len(data), allowance)
-        super().data_received(data[:allowance])
+        allowance = self.header_limit - self.received
         if len(data) <= allowance:
+            self.received += len(data)
+            super().data_received(data)
             return
-        if self.stage is Stage.HEADERS and self.received == self.settings.max_header_bytes:
+        self.received += allowance
+        super().data_received(data[:allowance])
+        if self.stage is Stage.HEADERS and self.received == self.header_limit:
             self._refuse(self._headers_too_large())
         else:
             self.data_received(data[allowance:])
@@ -255,7 +304,7 @@ class Protocol(HttpToolsProtocol):
     def _headers_too_large(self) -> Problem:
         """With keys on, whoever has not shown one by now is told only that."""
         keys = self.service.keys
-        limit = f"the limit is {self.settings.max_header_bytes} bytes"
+        limit = f"the limit is {self.header_limit} bytes"
         if keys is not None and not keys.accept(dict(self.headers)):
             return auth.refused(f"no accepted key was found in the headers; {limit}")
         return Problem("HEADERS_TOO_LARGE", limit)
@@ -267,13 +316,44 @@ class Protocol(HttpToolsProtocol):
         if self.stage is not Stage.BODY:
             return
         self.framing += len(data) - (self.received - before)
-        if self.framing > self.settings.max_header_bytes + _FRAMING_PER_BYTE * self.received:
+        if self.framing > self.header_limit + _FRAMING_PER_BYTE * self.received:
             self._refuse(Problem("HTTP_INVALID", "the chunks are mostly framing"))
 
     def _is_slow(self, waited: float) -> bool:
         too_long = waited > self.settings.body_timeout_seconds
         rate = self.settings.min_body_rate
         return too_long or (waited > _RATE_GRACE_SECONDS and self.received < rate * waited)
+
+    # What the application is given beside ASGI's messages
+
+    def _whole(self) -> bytes | None:
+        """The body that was not read yet, where all of it is here: what `receive` would give, without a coroutine."""
+        cycle = self.running
+        if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
+            return None
+        body, cycle.body = bytes(cycle.body), bytearray()
+        cycle.waiting_for_100_continue = False
+        cycle.message_event.clear()
+        self.flow.resume_reading()
+        return body
+
+    def _reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
+        """The two messages of an answer in one write, where its headers are ours and say how long the body is."""
+        cycle = self.running
+        if cycle is None or cycle.response_started or not _is_plain(cycle, status):
+            return False
+        cycle.response_started = cycle.response_complete = True
+        cycle.waiting_for_100_continue = False
+        if cycle.disconnected:
+            return True
+        lines = [b"%s: %s\r\n" % field for field in (*cycle.default_headers, *headers)]
+        last = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join((STATUS_LINE[status], *lines, last, body)))
+        cycle.message_event.set()
+        if not cycle.keep_alive:
+            self.end()
+        self.on_response_complete()
+        return True
 
     # Ends
 
@@ -356,33 +436,28 @@ def _steps(request: Coroutine[Any, Any, None], awaited: object) -> Generator[Any
             return
 
 
-def _reply(
-    request: weakref.ref[RequestResponseCycle], status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes
-) -> bool:
-    """The two messages of an answer in one write, where its headers are ours and say how long the body is.
-
-    The request's scope holds this function, so the function must not hold the request: a cycle of references would
-    be left to the garbage collector.
-    """
-    cycle = request()
-    if cycle is None or cycle.response_started or not _is_plain(cycle, status):
-        return False
-    cycle.response_started = cycle.response_complete = True
-    cycle.waiting_for_100_continue = False
-    if cycle.disconnected:
-        return True
-    lines = [b"%s: %s\r\n" % field for field in (*cycle.default_headers, *headers)]
-    last = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-    cycle.transport.write(b"".join((STATUS_LINE[status], *lines, last, body)))
-    cycle.message_event.set()
-    if not cycle.keep_alive:
-        cycle.transport.close()
-    cycle.on_response()
-    return True
-
-
 def _is_plain(cycle: RequestResponseCycle, status: int) -> bool:
     return status == _OK and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
+
+
+class Cycle(RequestResponseCycle):
+    """uvicorn's request and answer, made of the connection in one step."""
+
+    def __init__(self, protocol: Protocol, *, keep_alive: bool) -> None:
+        self.scope = protocol.scope
+        self.transport = protocol.closing
+        self.flow = protocol.flow
+        self.logger, self.access_logger, self.access_log = protocol.logger, protocol.access_logger, False
+        self.default_headers = protocol.server_state.default_headers
+        self.message_event = asyncio.Event()
+        self.on_response = protocol.on_response_complete
+        self.disconnected = False
+        self.keep_alive = keep_alive
+        self.waiting_for_100_continue = protocol.expect_100_continue
+        self.body, self.more_body = bytearray(), True
+        self.response_started = self.response_complete = False
+        self.chunked_encoding = None
+        self.expected_content_length = 0
 
 
 class _Closing:

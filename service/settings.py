@@ -92,6 +92,9 @@ class Settings(BaseModel):
     )
     max_body_bytes: int = Field(default=8 * 1024 * 1024, ge=1, description="largest request body, in bytes")
     max_batch_rows: int = Field(default=4096, ge=1, description="most rows in one request")
+    max_answer_values: int = Field(
+        default=4 * 1024 * 1024, ge=1, description="most rows times labels where every label's value is asked for"
+    )
     max_queue_rows: int = Field(
         default=16384, ge=1, description="most rows that wait and run at a time; above that 429"
     )

@@ -77,6 +77,12 @@ def publish_novel(root: Path, name: str = "novel", **members: Any) -> Path:
     return _publish(root, name, lambda version: _with_novelty(model(version)), outputs=outputs, **members)
 
 
+def publish_top(root: Path, name: str = "many", *, labels: int = 12_000, top_k: int = 10, **members: Any) -> Path:
+    """An image model of very many labels, whose graph gives the likeliest of them and the partition sum."""
+    members = {"outputs": list(manifest.TOP_OUTPUTS), **members}
+    return _publish(root, name, lambda version: top_model(version, labels, top_k), labels=labels, **members)
+
+
 def _publish(root: Path, name: str, make: Callable[[int], Model], *, labels: int = 3, **members: Any) -> Path:
     words = [f"label {index}" for index in range(labels)]
 
@@ -84,7 +90,7 @@ def _publish(root: Path, name: str, make: Callable[[int], Model], *, labels: int
         content = make(version).SerializeToString()
         (folder / manifest.MODEL_FILE).write_bytes(content)
         document = document_of(content, name=name, version=version, labels=words, **members)
-        (folder / manifest.MANIFEST_FILE).write_bytes(manifest.dump(manifest.seal(document)))
+        manifest.write(folder, document)
 
     return Repository(root).publish(name, write)
 
@@ -108,8 +114,49 @@ def run(
     return logits, probabilities
 
 
+def run_top(content: bytes, instances: Sequence[Any], schema: Sequence[dict[str, Any]] = tuple(IMAGE)) -> list[Any]:
+    """Indices, probabilities and the log of the partition sum, in the same way."""
+    found = TypeAdapter(tuple[inputs.Input, ...]).validate_python(tuple(schema))
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    return list(session.run(list(manifest.TOP_OUTPUTS), inputs.tensors(found, instances)))
+
+
 def model(version: int, *, labels: int = 3) -> Model:
     """float32 image [N, 4, 4] → clip to 0..255 → /255 → linear → logits [N, labels] → /temperature → softmax."""
+    nodes, constants = _scored(version, labels)
+    return _model([_image()], nodes, constants, labels)
+
+
+def top_model(version: int, labels: int, top_k: int) -> Model:
+    """The same logits → /temperature → log of the partition sum, and the `top_k` likeliest labels."""
+    nodes, constants = _scored(version, labels)
+    last = [
+        helper.make_node("Div", ["logits", "temperature"], ["divided"]),
+        helper.make_node("ReduceMax", ["divided"], ["highest"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["divided", "highest"], ["below"]),
+        helper.make_node("Exp", ["below"], ["powers"]),
+        helper.make_node("ReduceSum", ["powers", "axis"], ["sum"], keepdims=1),
+        helper.make_node("Log", ["sum"], ["log_sum"]),
+        helper.make_node("Add", ["log_sum", "highest"], ["column"]),
+        helper.make_node("Squeeze", ["column", "axis"], ["log_partition"]),
+        helper.make_node("TopK", ["divided", "k"], ["top_values", "top_indices"], axis=1),
+        helper.make_node("Sub", ["top_values", "column"], ["top_logs"]),
+        helper.make_node("Exp", ["top_logs"], ["top_probabilities"]),
+    ]
+    constants |= {"temperature": np.float32(TEMPERATURE), "axis": np.array([1]), "k": np.array([top_k])}
+    outputs = [
+        helper.make_tensor_value_info("top_indices", TensorProto.INT64, ["N", top_k]),
+        helper.make_tensor_value_info("top_probabilities", TensorProto.FLOAT, ["N", top_k]),
+        helper.make_tensor_value_info("log_partition", TensorProto.FLOAT, ["N"]),
+    ]
+    return _made([*nodes, *last], [_image()], outputs, constants)
+
+
+def _image() -> onnx.ValueInfoProto:
+    return helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *SHAPE])
+
+
+def _scored(version: int, labels: int) -> tuple[list[onnx.NodeProto], dict[str, Any]]:
     generator = np.random.default_rng(version)
     constants = {
         "low": np.float32(0),
@@ -122,7 +169,7 @@ def model(version: int, *, labels: int = 3) -> Model:
         helper.make_node("Div", ["flat", "high"], ["scaled"]),
         helper.make_node("MatMul", ["scaled", "weight"], ["logits"]),
     ]
-    return _model([helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *SHAPE])], nodes, constants, labels)
+    return nodes, constants
 
 
 def table_model(version: int) -> Model:
@@ -184,14 +231,21 @@ def _model(
         helper.make_node("Div", ["logits", "temperature"], ["divided"]),
         helper.make_node("Softmax", ["divided"], ["probabilities"], axis=-1),
     ]
+    outputs = [helper.make_tensor_value_info(one, TensorProto.FLOAT, ["N", labels]) for one in manifest.FULL_OUTPUTS]
+    return _made([*nodes, *last], given, outputs, constants)
+
+
+def _made(
+    nodes: list[onnx.NodeProto],
+    given: list[onnx.ValueInfoProto],
+    outputs: list[onnx.ValueInfoProto],
+    constants: dict[str, Any],
+) -> Model:
     graph = helper.make_graph(
-        [*nodes, *last],
+        nodes,
         "tiny",
         given,
-        [
-            helper.make_tensor_value_info(output, TensorProto.FLOAT, ["N", labels])
-            for output in ("logits", "probabilities")
-        ],
+        outputs,
         [numpy_helper.from_array(np.asarray(value), key) for key, value in constants.items()],
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
@@ -217,7 +271,8 @@ def document_of(
 ) -> dict[str, Any]:
     """A manifest without its seal, for a model that has been through `run`."""
     instances = rows(3) if instances is None else instances
-    _, probabilities = run(content, instances, schema)
+    is_top = members.get("outputs") == list(manifest.TOP_OUTPUTS)
+    golden = (_top_golden if is_top else _golden)(content, instances, schema)
     digest = hashlib.sha256(content).hexdigest()
     return {
         "format_version": manifest.FORMAT_VERSION,
@@ -243,9 +298,22 @@ def document_of(
         "training": {"seed": 0, "epochs": 1, "best_epoch": 1, "configuration": {}},
         "libraries": {"onnx": onnx.__version__},
         "files": {manifest.MODEL_FILE: {"sha256": digest, "bytes": len(content)}},
-        "golden": [
-            {"instance": instance, "probabilities": row}
-            for instance, row in zip(instances, probabilities.astype(float).tolist(), strict=True)
-        ],
+        "golden": golden,
         **members,
     }
+
+
+def _golden(content: bytes, instances: Sequence[Any], schema: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    _, probabilities = run(content, instances, schema)
+    return [
+        {"instance": instance, "probabilities": row}
+        for instance, row in zip(instances, probabilities.astype(float).tolist(), strict=True)
+    ]
+
+
+def _top_golden(content: bytes, instances: Sequence[Any], schema: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    columns = [column.tolist() for column in run_top(content, instances, schema)]
+    return [
+        {"instance": instance, **dict(zip(manifest.TOP_OUTPUTS, row, strict=True))}
+        for instance, row in zip(instances, zip(*columns, strict=True), strict=True)
+    ]

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from clipmax.inputs import Input
+from clipmax.refusal import Refusal
 from training.data.dataset import Indices, Split
 from training.features import columns
 
@@ -45,10 +46,20 @@ def session(graph: bytes) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 
 
+InferenceSession = onnxruntime.InferenceSession
+
+
 def answer(session: onnxruntime.InferenceSession, inputs: Sequence[Input], split: Split) -> Answers:
-    """The answers for every row of a split, in chunks of bounded memory."""
+    """The answers for every row of a split, in chunks of bounded memory.
+
+    Raises:
+        Refusal: a graph that answers the most probable classes only.
+    """
     names = [schema.name for schema in inputs]
     outputs = [output.name for output in session.get_outputs()]
+    if "probabilities" not in outputs:
+        expected = "a graph that answers all probabilities"
+        raise Refusal("model.onnx", "outputs", expected=expected, found=", ".join(outputs))
     chunks: dict[str, list[npt.NDArray[np.float32]]] = {output: [] for output in outputs}
     rows = _TEXTS if any(schema.kind == "text" for schema in inputs) else _ROWS
     for start in range(0, len(split), rows):

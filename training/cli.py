@@ -221,6 +221,22 @@ def _run_novelty(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _configure_baselines(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN.toml", help="a run whose data is purchases (source = 'events')")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as in train")
+    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
+
+
+def _run_baselines(arguments: argparse.Namespace) -> int:
+    if not _has_torch():
+        return FAILED
+    from training import baselines, run_file
+
+    found = baselines.of_run(run_file.read(arguments.run, arguments.overrides).data, where=arguments.run)
+    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(baselines.lines(found)))
+    return DONE
+
+
 def _has_torch() -> bool:
     if importlib.util.find_spec("torch") is not None:
         return True
@@ -256,6 +272,11 @@ NOVELTY = Command(
     help="hide some classes in turn and compare how well each novelty score notices them",
     configure=_configure_novelty,
     run=_run_novelty,
+)
+BASELINES = Command(
+    help="measure on purchases how well counting tells the next basket",
+    configure=_configure_baselines,
+    run=_run_baselines,
 )
 EVALUATE = Command(
     help="measure a published version on the test split, by the graph that is served",

@@ -7,6 +7,7 @@ TOML file, `models` and `runs` to the working directory.
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -103,8 +104,50 @@ class FolderSource(_Source):
     color: Literal["gray", "rgb"] = "rgb"
 
 
-SOURCES = (IdxSource, NpzSource, TableSource, FolderSource)
-Source = Annotated[IdxSource | NpzSource | TableSource | FolderSource, Field(discriminator="source")]
+class EventSource(_Section):
+    """Purchases, one row an item bought, in a file of any kind that `table` reads; for next baskets."""
+
+    source: Literal["events"]
+    file: Path
+    sha256: dict[str, Sha256] = Field(default_factory=dict)
+    """File name → SHA-256 that the file must have."""
+
+    customer: str
+    """The column that says who bought; rows without are left out."""
+
+    basket: str
+    """The column that says what was bought together."""
+
+    item: str
+    """The column whose codes are to be told."""
+
+    time: str
+    """A column of times or dates, or of strings in ISO 8601; without an offset they count as UTC."""
+
+    test_from: date
+    """Baskets from this day on are for the one final test; customers, items and histories come from before."""
+
+    validation_days: int = Field(default=30, ge=1)
+    """So many days before the test choose the settings."""
+
+    quantity: str | None = None
+    """A column of numbers; rows of zero or less (returned goods) are left out."""
+
+    items: str | None = None
+    """A regular expression that a code must match; rows of others (postage, fees) are left out."""
+
+    min_rows: int = Field(default=20, ge=1)
+    """Rows before the test that a code needs; rarer ones are no classes."""
+
+    max_items: int = Field(default=10_000, ge=2)
+    """More are refused: item-kNN and EASE hold several matrices of items by items, 0.8 GB each at 10,000."""
+
+    missing: tuple[str, ...] = ("",)
+    """What stands for a missing value."""
+
+
+SOURCES = (IdxSource, NpzSource, TableSource, FolderSource, EventSource)
+Source = Annotated[IdxSource | NpzSource | TableSource | FolderSource | EventSource, Field(discriminator="source")]
 
 
 class Augmentation(_Section):

@@ -7,7 +7,7 @@ import logging
 import subprocess
 import unicodedata
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as library_version
@@ -29,12 +29,14 @@ from training import answers, measurement, probes, weights
 from training.config import Run
 from training.data.dataset import Dataset
 from training.features import columns
+from training.heads import measurement as heads_measurement
+from training.heads.top import OUTPUTS as TOP_OUTPUTS
+from training.heads.top import Top
 from training.loop import Progress
-from training.measurement import Measured
 from training.model import Calibrated
 from training.novelty import Scored
 from training.report import build as report
-from training.report import page
+from training.report import many, page
 from training.search.history import History
 
 OPSET = 20
@@ -75,14 +77,13 @@ def publish(finished: Finished) -> Path:
     model = to_onnx(finished.model, finished.dataset)
     golden = _golden(finished)
     check_parity(model, finished.model, finished.dataset)
-    measured = measurement.measure(model, finished.dataset, float(finished.model.temperature), finished.run)
-    figures = report.build(_evidence(finished, measured))
+    about = _found_top(finished, finished.model) if isinstance(finished.model, Top) else _found(finished, model)
 
     def write(folder: Path, version: int) -> None:
-        files = {MODEL_FILE: model, **page.files(figures.model_copy(update={"version": version}))}
+        files = {MODEL_FILE: model, **about.pages(version)}
         for name, content in files.items():
             (folder / name).write_bytes(content)
-        document = _document(finished, measured, version, golden, files)
+        document = _document(finished, about, version, golden, files)
         manifest_module.write(folder, document)
 
     repository = Repository(finished.run.models)
@@ -91,6 +92,44 @@ def publish(finished: Finished) -> Path:
     except OSError as error:
         found = error.strerror or str(error)
         raise Refusal(repository.root, "models", expected="room and leave to write a version", found=found) from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What the manifest and the report say of a model.
+
+    Args:
+        members: of the manifest.
+        pages: version → file name → content of the report's files.
+    """
+
+    members: Mapping[str, Any]
+    pages: Callable[[int], dict[str, bytes]]
+
+
+def _found(finished: Finished, graph: bytes) -> _Found:
+    """By the graph's own answers, which hold all probabilities."""
+    measured = measurement.measure(graph, finished.dataset, float(finished.model.temperature), finished.run)
+    figures = report.build(report.Evidence(measured=measured, **_circumstances(finished)))
+    members = {
+        "metrics": measured.metrics.model_dump(mode="json"),
+        "conformal": measured.conformal.model_dump(mode="json"),
+        "abstention": measured.abstention.model_dump(mode="json"),
+        "novelty": measured.novelty.model_dump(mode="json") if measured.novelty else None,
+        "reference": measured.reference.model_dump(mode="json"),
+    }
+    return _Found(members, lambda version: page.files(figures.model_copy(update={"version": version})))
+
+
+def _found_top(finished: Finished, model: Top) -> _Found:
+    """By all logits, chunk by chunk: the graph answers the most probable classes only."""
+    measured = heads_measurement.measure(model, finished.dataset)
+    figures = many.build(report.Circumstances(**_circumstances(finished)), measured)
+    members = {
+        "metrics": measured.metrics.model_dump(mode="json"),
+        "head": measured.head.model_dump(mode="json"),
+    }
+    return _Found(members, lambda version: many.files(figures.model_copy(update={"version": version})))
 
 
 def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
@@ -120,6 +159,8 @@ def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
 
 def outputs_of(model: Calibrated) -> tuple[str, ...]:
     """The names of what a module gives, in its order."""
+    if isinstance(model, Top):
+        return TOP_OUTPUTS
     return OUTPUTS if isinstance(model, Scored) else OUTPUTS[:2]
 
 
@@ -161,8 +202,23 @@ def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float
             names = outputs_of(reference)[1:]
             expected = _torch_outputs(reference, [inputs[schema.name] for schema in dataset.inputs])[1:]
             for output, ours, found in zip(names, expected, session.run(names, inputs), strict=True):
-                worst = max(worst, _compare(ours, found, f"{output} of {name}, batch {batch}"))
+                # A partition sum has no scale of its own: where it is large, float32 keeps fewer decimals of it.
+                scale = np.maximum(np.abs(ours), 1.0) if output == TOP_OUTPUTS[2] else 1.0
+                worst = max(worst, _compare(ours / scale, found / scale, f"{output} of {name}, batch {batch}"))
+            if isinstance(reference, Top):
+                _compare_classes(reference, session, dataset, inputs, f"classes of {name}, batch {batch}")
     return worst
+
+
+def _compare_classes(
+    reference: Top, session: answers.InferenceSession, dataset: Dataset, inputs: Mapping[str, Tensor], what: str
+) -> None:
+    """The most probable class is torch's, except where torch finds the next one as probable."""
+    classes, probabilities, _ = _torch_outputs(reference, [inputs[schema.name] for schema in dataset.inputs])
+    (found,) = session.run(TOP_OUTPUTS[:1], inputs)
+    close_call = probabilities[:, 0] - probabilities[:, 1] <= 2 * TOLERANCE
+    if not (close_call | (classes[:, 0] == found[:, 0])).all():
+        raise Refusal(MODEL_FILE, f"parity on {what}", expected="the same classes", found="another one")
 
 
 def _compare(expected: Tensor, found: Tensor, what: str) -> float:
@@ -171,7 +227,7 @@ def _compare(expected: Tensor, found: Tensor, what: str) -> float:
     difference = float(np.abs(expected - found).max())
     if not difference <= TOLERANCE:  # so that a NaN of torch's is refused too
         raise Refusal(MODEL_FILE, f"parity on {what}", expected=f"at most {TOLERANCE}", found=f"{difference:.3g}")
-    if expected.ndim == 1:  # novelty, which has no classes
+    if expected.ndim == 1 or what.startswith(TOP_OUTPUTS[1]):  # no classes, or those of another output
         return difference
     close_call = np.sort(expected, axis=1)[:, -1] - np.sort(expected, axis=1)[:, -2] <= 2 * TOLERANCE
     if not (close_call | (expected.argmax(axis=1) == found.argmax(axis=1))).all():
@@ -184,7 +240,11 @@ def _golden(finished: Finished) -> list[dict[str, Any]]:
     dataset = finished.dataset
     instances = probes.instances(dataset)
     inputs = tensors(dataset.inputs, instances)
-    _, probabilities, *_ = _torch_outputs(finished.model, [inputs[schema.name] for schema in dataset.inputs])
+    found = _torch_outputs(finished.model, [inputs[schema.name] for schema in dataset.inputs])
+    if isinstance(finished.model, Top):
+        rows = zip(instances, *(output.tolist() for output in found), strict=True)
+        return [dict(zip(("instance", *TOP_OUTPUTS), row, strict=True)) for row in rows]
+    probabilities = found[1]
     return [
         {"instance": instance, "probabilities": row.tolist()}
         for instance, row in zip(instances, probabilities, strict=True)
@@ -193,7 +253,7 @@ def _golden(finished: Finished) -> list[dict[str, Any]]:
 
 def _document(
     finished: Finished,
-    measured: Measured,
+    about: _Found,
     version: int,
     golden: Sequence[Mapping[str, Any]],
     files: Mapping[str, bytes],
@@ -210,11 +270,7 @@ def _document(
         "labels": list(dataset.labels),
         "label_metadata": {},
         "temperature": float(finished.model.temperature),
-        "metrics": measured.metrics.model_dump(mode="json"),
-        "conformal": measured.conformal.model_dump(mode="json"),
-        "abstention": measured.abstention.model_dump(mode="json"),
-        "novelty": measured.novelty.model_dump(mode="json") if measured.novelty else None,
-        "reference": measured.reference.model_dump(mode="json"),
+        **about.members,
         "origin": finished.origin.model_dump(mode="json") if finished.origin else None,
         "search": finished.history.summary().model_dump(mode="json") if finished.history else None,
         "data": {
@@ -238,23 +294,22 @@ def _document(
     }
 
 
-def _evidence(finished: Finished, measured: Measured) -> report.Evidence:
-    """What the report is computed from: the same figures that the manifest has."""
-    return report.Evidence(
-        run=finished.run,
-        configuration=_portable(finished.run),
-        dataset=finished.dataset,
-        fingerprint=finished.fingerprint,
-        epochs=finished.progress.epochs,
-        best_epoch=finished.progress.best_epoch,
-        temperature=float(finished.model.temperature),
-        measured=measured,
-        libraries=_libraries(),
-        git_commit=_git_commit(),
-        findings=finished.findings,
-        origin=finished.origin,
-        history=finished.history,
-    )
+def _circumstances(finished: Finished) -> dict[str, Any]:
+    """What a report is computed from beside what was measured: the same figures that the manifest has."""
+    return {
+        "run": finished.run,
+        "configuration": _portable(finished.run),
+        "dataset": finished.dataset,
+        "fingerprint": finished.fingerprint,
+        "epochs": finished.progress.epochs,
+        "best_epoch": finished.progress.best_epoch,
+        "temperature": float(finished.model.temperature),
+        "libraries": _libraries(),
+        "git_commit": _git_commit(),
+        "findings": finished.findings,
+        "origin": finished.origin,
+        "history": finished.history,
+    }
 
 
 def _libraries() -> dict[str, str]:

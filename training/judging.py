@@ -53,7 +53,7 @@ class Judged:
     @property
     def correct(self) -> Floats:
         """1.0 where the true class is the most probable one."""
-        return (self.rank == 0).astype(np.float64)
+        return np.asarray(self.rank == 0, dtype=np.float64)
 
 
 def judge(model: Classifier, dataset: Dataset, split: Split, temperature: float = 1.0) -> Judged:
@@ -83,7 +83,9 @@ def fit_temperature(model: Classifier, dataset: Dataset) -> float:
     chunks = list(_hidden(model, dataset, held_out))
 
     def derivatives(beta: float) -> tuple[float, float]:
-        slopes, curvatures = zip(*(_derivatives(head, hidden, labels, beta) for head, hidden, labels in chunks))
+        slopes, curvatures = zip(
+            *(_derivatives(head, hidden, labels, beta) for head, hidden, labels in chunks), strict=True
+        )
         return sum(slopes) / len(held_out), sum(curvatures) / len(held_out)
 
     return calibration.fit_from_derivatives(derivatives, len(held_out))

@@ -53,10 +53,12 @@ class EpochFigures:
     seconds: float
     """Of the steps alone."""
     diagnostics: Diagnostics
+    is_sampled: bool = False
+    """Whether `loss` is an estimate over sampled classes; the log loss on validation never is."""
 
     def line(self) -> str:
         return (
-            f"epoch {self.epoch:3d}  loss {self.loss:.4f}  train {self.train_accuracy:.4f}  "
+            f"epoch {self.epoch:3d}  {'sampled loss' if self.is_sampled else 'loss'} {self.loss:.4f}  train {self.train_accuracy:.4f}  "
             f"validation {self.validation_accuracy:.4f} (log loss {self.validation_log_loss:.4f})  "
             f"grad norm {self.grad_norm_median:.3g} (max {self.grad_norm_max:.3g})  "
             f"clipped {self.clipped_share:.1%}  {self.samples_per_second:,.0f} rows/s"
@@ -275,11 +277,12 @@ def _summarize(
         samples_per_second=steps * run.fit.batch_size / seconds,
         seconds=seconds,
         diagnostics=_diagnose(progress, run, dataset),
+        is_sampled=model.head is not None and model.head.is_sparse,
     )
 
 
 def _look(model: Classifier, dataset: Dataset, split: Split) -> tuple[float, float]:
-    """Accuracy and exact log loss of a split; of very many classes on evenly spaced rows of it, and NaN if not finite."""
+    """Accuracy and exact log loss of a split; of very many classes on part of its rows; NaN if not finite."""
     if model.head is not None:
         found = judging.judge(model, dataset, split.take(judging.look_rows(len(split), model.head.classes)))
         return float(found.correct.mean()), float(found.log_loss.mean())

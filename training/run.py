@@ -22,6 +22,7 @@ from training import (
     clipping,
     defaults,
     export,
+    imprint,
     judging,
     loop,
     losses,
@@ -36,8 +37,10 @@ from training.data import report, sources
 from training.data.dataset import Dataset
 from training.data.recoding import recode
 from training.features import encoders
+from training.heads import cost
 from training.heads.head import Head
 from training.heads.table import has_own_layer
+from training.heads.top import Top
 from training.loop import Progress
 from training.mixture import Mixture, fit_share
 from training.model import Calibrated, Classifier, Trunk, perceptron
@@ -119,10 +122,15 @@ def read(run: Run, *, say: Say = lambda _: None) -> Ready:
         run = predecessor.fill(run, before)
     run = defaults.fill(run, dataset)
     loop.steps_per_epoch(run, dataset)
+    if has_own_layer(run.head):
+        cost.check_memory(run, len(dataset.labels))
     novelty.check(run.novelty, dataset)
     say(_describe(dataset, threads))
     for line in findings:
         say(f"data: {line}")
+    if has_own_layer(run.head):
+        say(f"head: {run.head.name}, answering {run.head.answer}")
+        say(cost.expect(run, len(dataset.labels)).line())
     if before is not None:
         say(_describe_origin(before.origin(dataset.labels)))
     return Ready(run=run, dataset=dataset, fingerprint=fingerprint, findings=findings, predecessor=before)
@@ -132,6 +140,8 @@ def begin(ready: Ready) -> tuple[Progress, Dataset]:
     """The first weights, new ones or those of the version to go on from, and the data as its encoders take it."""
     progress = start(ready.run, ready.dataset, ready.predecessor)
     dataset = encoders.prepare(progress.model, ready.dataset)
+    if progress.model.head is not None and ready.run.head.start == "imprinted":
+        imprint.imprint(progress.model, dataset)
     if ready.predecessor is not None:
         predecessor.take_over(progress, ready.run, dataset, ready.predecessor)
     return progress, dataset
@@ -182,6 +192,8 @@ def finish(
 ) -> Outcome:
     """Take the best weights, calibrate, fit the novelty score, let the exporter measure and publish."""
     model = calibrated(progress, dataset)
+    if run.head.answer == "top":
+        model = Top(model.classifier, float(model.temperature))
     finished = export.Finished(
         run=run,
         dataset=dataset,

@@ -84,7 +84,7 @@ def _refusal(path: Path, error: ValidationError) -> Refusal:
     """The first finding, under the key as the file spells it, with the nearest known key beside an unknown one."""
     first = error.errors(include_url=False)[0]
     keys = [str(part) for part in first["loc"]]
-    if keys[:1] == ["data"] and keys[1:2] in (["idx"], ["npz"], ["table"], ["folders"]):
+    if keys[:1] == ["data"] and keys[1:2] in (["idx"], ["npz"], ["table"], ["folders"], ["events"]):
         del keys[1]  # pydantic's name for the branch of the union, no key of the file
     key = ".".join(keys)
     if first["type"] == "extra_forbidden":
@@ -92,7 +92,7 @@ def _refusal(path: Path, error: ValidationError) -> Refusal:
         return Refusal(path, key, expected=f"a known key{f' ({near[0]}?)' if near else ''}", found="an unknown one")
     if first["type"] in {"union_tag_not_found", "union_tag_invalid"}:
         found = shorten(first["input"].get("source")) if "source" in first["input"] else "nothing"
-        return Refusal(path, "data.source", expected="'idx', 'npz', 'table' or 'folders'", found=found)
+        return Refusal(path, "data.source", expected="'idx', 'npz', 'table', 'folders' or 'events'", found=found)
     plain = Refusal.from_validation(path, error)
     return Refusal(path, key, expected=plain.expected, found=plain.found)
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 import orjson
 
 from clipmax.client.cutting import Body
-from clipmax.client.errors import answer_invalid
+from clipmax.client.errors import ClientError, answer_invalid
 from clipmax.client.inference import Inference
 from clipmax.client.metadata import ModelMetadata
 from clipmax.client.rows import encoded
@@ -48,9 +48,12 @@ class Columns:
 
     Raises:
         ValueError: several inputs and no names, or columns of different lengths.
+        ClientError: a model with so many labels that there are no arrays with all of them.
     """
 
     def __init__(self, given: Any, metadata: ModelMetadata, *, logits: bool) -> None:
+        if not metadata.has_all_labels:
+            raise ClientError(f"{metadata.name} gives the likeliest of its {metadata.labels_count} labels; use predict")
         self._columns = _named(given, metadata)
         self._logits = logits
         if len({len(column) for column in self._columns.values()}) != 1:

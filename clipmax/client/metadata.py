@@ -25,13 +25,20 @@ class InputMetadata:
 
 @dataclass(frozen=True, slots=True)
 class ModelMetadata:
-    """What a version takes and gives."""
+    """What a version takes and gives; of very many labels `labels` are the first, and `labels_count` says how many."""
 
     name: str
     version: int
     labels: tuple[str, ...]
     inputs: tuple[InputMetadata, ...]
     limits: Limits
+    labels_count: int = 0
+    outputs: tuple[str, ...] = ()
+
+    @property
+    def has_all_labels(self) -> bool:
+        """Whether its answers can hold every label's probability, and `labels` names them all."""
+        return "top_indices" not in self.outputs and len(self.labels) >= self.labels_count
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +58,10 @@ def read_model(response: httpx.Response) -> ModelMetadata:
             name=document["name"],
             version=int(parameters["version"]),
             labels=tuple(parameters["labels"]),
+            labels_count=int(parameters.get("labels_count", len(parameters["labels"]))),
             inputs=tuple(_input(one, parameters["inputs"]) for one in document["inputs"]),
             limits=Limits.of(document),
+            outputs=tuple(one["name"] for one in document["outputs"]),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise answer_invalid(response) from error

@@ -39,6 +39,9 @@ class Prediction:
     `prediction_set` holds the labels of a coverage that was asked for, likeliest first, and `abstained` says whether
     the model had better not decide; `novelty` is as asked for. Each is None where it was not. `unknown` names the
     inputs with a word that training never saw, `truncated` those with a text that was cut.
+
+    `remainder` is the probability of all labels that are not in `top`, of a version that gives only the likeliest ones;
+    `approximate` says that it scores some of its labels only and estimates the rest.
     """
 
     label: str
@@ -56,6 +59,8 @@ class Prediction:
     novelty: Novelty | None = None
     unknown: tuple[str, ...] = ()
     truncated: tuple[str, ...] = ()
+    remainder: float | None = None
+    approximate: bool = False
 
 
 def read(response: httpx.Response, *, rows: int) -> list[Prediction]:
@@ -87,4 +92,6 @@ def _prediction(row: Mapping[str, Any], answer: Mapping[str, Any]) -> Prediction
         novelty=Novelty(**row["novelty"]) if "novelty" in row else None,
         unknown=tuple(row.get("unknown", ())),
         truncated=tuple(row.get("truncated", ())),
+        remainder=row.get("remainder"),
+        approximate=answer.get("approximate", False),
     )

@@ -23,7 +23,7 @@ from service import threads
 from service.answer import Results, Share, Words, remarks
 from service.engine.pace import Pace
 from service.engine.queue import Caller, Piece, Queue, Tensors, Ticket
-from service.engine.session import Outputs, Session
+from service.engine.session import Session
 from service.engine.worker import Worker
 from service.reading.body import ClientGone
 from service.telemetry.meter import UNMETERED, Meter, Ran, Unmetered
@@ -312,7 +312,7 @@ def _joined(ticket: Ticket) -> Share:
     """What several runs gave, in the order of the request's rows."""
     parts = ticket.parts
     order = slice(None) if ticket.order is None else np.argsort(ticket.order)
-    outputs = Outputs.joined([part.outputs for part in parts]).of(order)
+    outputs = parts[0].outputs.joined([part.outputs for part in parts]).of(order)
     found = {name: np.concatenate([part.remarks[name] for part in parts])[order] for name in parts[0].results.remarks}
     results = parts[0].results.like(outputs, found)
     results.span = (parts[0].results.span[0], parts[-1].results.span[1])

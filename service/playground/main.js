@@ -54,7 +54,7 @@ async function askOnce() {
 }
 
 function parametersFor(model) {
-  const hasAll = model.labels_count <= ALL_LABELS;
+  const hasAll = !model.is_top && model.labels_count <= ALL_LABELS;
   return {
     top_k: Math.min(TOP_K, model.labels_count),
     ...(hasAll ? { probabilities: true, logits: true } : {}),

@@ -10,6 +10,7 @@ from clipmax.problems import Problem
 
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Headers = Mapping[bytes, bytes]
+Charge = Callable[[int], None]
 
 _JSON = re.compile(rb'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 
@@ -18,7 +19,7 @@ class ClientGone(Exception):
     """The caller closed the connection; there is nobody to answer."""
 
 
-async def read(receive: Receive, headers: Headers, *, limit: int, charge: Callable[[int], None] | None = None) -> bytes:
+async def read(receive: Receive, headers: Headers, *, limit: int, charge: Charge | None = None) -> bytes:
     """The body of at most `limit` bytes. Slow senders are timed by the server's protocol, not here.
 
     Args:
@@ -31,13 +32,10 @@ async def read(receive: Receive, headers: Headers, *, limit: int, charge: Callab
         Problem: BODY_TOO_LARGE, before a byte is read where Content-Length says so.
         ClientGone: the connection ended before the body did.
     """
-    _check_length(headers, limit)
+    check_length(headers, limit)
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
-        body = _checked(message["body"], limit)
-        if charge is not None:
-            charge(len(body))
-        return body
+        return checked(message["body"], limit, charge)
     parts, size = [], 0
     while message["type"] == "http.request":
         size += len(message["body"])
@@ -60,19 +58,32 @@ def check_json_headers(headers: Headers) -> None:
     """
     if headers.get(b"content-encoding", b"identity").lower() != b"identity":
         raise Problem("CONTENT_ENCODING", "send the body as it is, without Content-Encoding")
-    if _JSON.fullmatch(headers.get(b"content-type", b"").strip()) is None:
+    given = headers.get(b"content-type", b"")
+    if given != b"application/json" and _JSON.fullmatch(given.strip()) is None:
         raise Problem("MEDIA_TYPE", "send Content-Type: application/json, in UTF-8")
 
 
-def _check_length(headers: Headers, limit: int) -> None:
+def check_length(headers: Headers, limit: int) -> None:
+    """Refuse by Content-Length, before a byte is read.
+
+    Raises:
+        Problem: BODY_TOO_LARGE.
+    """
     length = headers.get(b"content-length")  # the parser has made sure that it is a number
     if length is not None and int(length) > limit:
         raise _too_large(limit)
 
 
-def _checked(body: bytes, limit: int) -> bytes:
+def checked(body: bytes, limit: int, charge: Charge | None) -> bytes:
+    """A body that came in one piece, charged as in `read`.
+
+    Raises:
+        Problem: BODY_TOO_LARGE.
+    """
     if len(body) > limit:
         raise _too_large(limit)
+    if charge is not None:
+        charge(len(body))
     return body
 
 

@@ -26,6 +26,7 @@ class Limits:
     max_body_bytes: int
     max_batch_rows: int
     max_json_depth: int
+    max_answer_values: int = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ def options(parameters: Any) -> Options:
 
 
 def _top_k(value: Any) -> int:
-    """An integer from 1; above the number of labels it means all of them, however large it is."""
+    """An integer from 1; above the number of labels that the graph gives it means all of those, however large it is."""
     if type(value) is not int or not 1 <= value <= _TOP_K_LIMIT:
         raise Problem("PARAMETER", "top_k must be an integer of at least 1", pointer="/parameters/top_k")
     return value

@@ -18,6 +18,7 @@ import numpy as np
 
 from clipmax import inputs
 from clipmax.inputs import Input
+from clipmax.manifest import LOG_PARTITION, TOP_INDICES
 from clipmax.novelty import OUTPUT as NOVELTY
 from clipmax.problems import Problem
 from service.reading import binary, json, lift, tensors
@@ -193,7 +194,7 @@ def _output(value: Any, pointer: str, names: Sequence[str], binary_default: bool
         place = f"{pointer}/parameters/classification"
         if type(classes) is not int or not 1 <= classes <= _CLASSES_LIMIT:
             raise Problem("PARAMETER", "classification must be an integer of at least 1", pointer=place)
-        if name in {LABEL, OUT_OF_RANGE, NOVELTY}:
+        if name in {LABEL, OUT_OF_RANGE, NOVELTY, TOP_INDICES, LOG_PARTITION}:
             raise Problem("PARAMETER", "this output has no classes", pointer=place)
     return Wanted(name, _switch(parameters, "binary_data", pointer, default=binary_default), classes)
 

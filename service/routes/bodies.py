@@ -20,7 +20,11 @@ class Body(BaseModel):
 class Parameters(Body):
     """What to answer of each instance."""
 
-    top_k: int = Field(default=DEFAULT_TOP_K, ge=1, description="likeliest labels; above their number: all")
+    top_k: int = Field(
+        default=DEFAULT_TOP_K,
+        ge=1,
+        description="likeliest labels; above their number, or what the graph gives: all of those",
+    )
     probabilities: bool = Field(default=False, description="every label's probability")
     logits: bool = Field(default=False, description="every label's logit, before temperature")
     coverage: float = Field(
@@ -58,6 +62,9 @@ class Prediction(Body):
     label: str = Field(description="the likeliest label; of equally likely ones the first in label order")
     probability: float
     top: list[Top]
+    remainder: float | None = Field(
+        default=None, description="probability of all other labels, of a version that gives only the likeliest"
+    )
     out_of_range: bool = Field(description="whether the graph had to clip a value of this row")
     unknown: list[str] | None = Field(default=None, description="inputs with a word that training never saw")
     truncated: list[str] | None = Field(default=None, description="inputs with a text that was cut")
@@ -75,6 +82,9 @@ class Answer(Body):
     model: str
     version: int
     provider: str = Field(description="the execution provider that ran: cpu, cuda or tensorrt")
+    approximate: bool | None = Field(
+        default=None, description="true where the graph scores some of the labels and estimates the rest"
+    )
     request_id: str
 
 

@@ -82,7 +82,7 @@ class InferAnswer(Body):
     model_name: str
     model_version: str
     id: str
-    parameters: dict[str, str]
+    parameters: dict[str, str | bool] = Field(description="provider; approximate, where the graph estimates the rest")
     outputs: list[OutputTensor]
 
 
@@ -111,7 +111,9 @@ class ModelMetadata(Body):
     platform: str
     inputs: list[TensorMetadata]
     outputs: list[TensorMetadata]
-    parameters: dict[str, Any] = Field(description="version, labels, provider, kinds of inputs, limits")
+    parameters: dict[str, Any] = Field(
+        description="version, labels (of very many the first), provider, kinds of inputs, limits"
+    )
 
 
 class ModelReady(Body):

@@ -9,6 +9,7 @@ import numpy as np
 
 from clipmax import inputs
 from clipmax.inputs import ImageInput, Input, NumberInput
+from clipmax.manifest import TOP_PROBABILITIES
 from service.engine.catalog import Catalog
 from service.engine.session import Session
 from service.routes import bodies, bodies_v2, schemas
@@ -106,7 +107,8 @@ def _example_v2(session: Session) -> dict[str, Any]:
     manifest = session.manifest
     values = inputs.by_name(manifest.inputs, manifest.golden[0].instance)
     tensors = [_tensor(schema, values[schema.name]) for schema in manifest.inputs]
-    return _described(session, {"inputs": tensors, "outputs": [{"name": "probabilities"}, {"name": "label"}]})
+    probabilities = TOP_PROBABILITIES if manifest.is_top else "probabilities"
+    return _described(session, {"inputs": tensors, "outputs": [{"name": probabilities}, {"name": "label"}]})
 
 
 def _tensor(schema: Input, value: Any) -> dict[str, Any]:

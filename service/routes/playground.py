@@ -14,7 +14,7 @@ from fastapi import APIRouter, Response
 
 from clipmax import inputs
 from clipmax.inputs import CategoryInput, Input
-from clipmax.manifest import Golden, Manifest, Metrics
+from clipmax.manifest import Golden, Manifest, Metrics, TopGolden
 from service.engine.catalog import Catalog, Version
 from service.engine.session import Session
 from service.routes import v1
@@ -137,7 +137,9 @@ def described(session: Session) -> dict[str, Any]:
         "labels": manifest.labels[:_SHOWN],
         "labels_count": len(manifest.labels),
         "temperature": manifest.temperature,
-        "coverage": manifest.conformal is not None,
+        "is_top": manifest.is_top,
+        "approximate": manifest.is_approximate,
+        "coverage": manifest.conformal is not None and not manifest.is_top,
         "novelty": manifest.novelty is not None,
         "abstention": None if manifest.abstention is None else manifest.abstention.model_dump(),
         "metrics": _figures(manifest.metrics),
@@ -158,10 +160,10 @@ def _input(schema: Input) -> dict[str, Any]:
     return found
 
 
-def _example(manifest: Manifest, golden: Golden) -> dict[str, Any]:
-    top = max(range(len(manifest.labels)), key=golden.probabilities.__getitem__)
+def _example(manifest: Manifest, golden: Golden | TopGolden) -> dict[str, Any]:
+    top, probability = golden.best
     return {
         "values": inputs.by_name(manifest.inputs, golden.instance),
         "label": manifest.labels[top],
-        "probability": golden.probabilities[top],
+        "probability": probability,
     }

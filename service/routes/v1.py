@@ -59,15 +59,21 @@ class Predictor:
         """
         session = exchange.session = find()
         bodies_read.check_json_headers(exchange.headers)
-        body = await self._inference.body(exchange)
+        coming = self._inference.body(exchange)
+        body = coming if isinstance(coming, bytes) else await coming
         tensors, options = self._read_usual(session, body) or await self._read(session, body)
         del body
         if options is not answer.DEFAULT:
-            self._inference.words(session).check(options)
+            self._check(session, options, tensors)
         waiting = self._inference.submit(session, tensors, exchange)
         del tensors  # held here until the answer, it would make every other request take fresh memory
         share = waiting if isinstance(waiting, answer.Share) else await waiting
         return answer.encode(share, options, exchange.request_id)
+
+    def _check(self, session: Session, options: answer.Options, tensors: Tensors) -> None:
+        rows = len(next(iter(tensors.values())))
+        most_values = self._inference.limits.max_answer_values
+        self._inference.words(session).check(options, rows=rows, most_values=most_values)
 
     def _read_usual(self, session: Session, body: bytes) -> Question | None:
         """What the fast reader makes of a body here: it holds Python's lock, so long ones are for the thread."""

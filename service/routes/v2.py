@@ -12,6 +12,8 @@ from typing import Any
 from fastapi import APIRouter, Request, Response
 
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
+from clipmax.labels import INLINE
+from clipmax.manifest import LOG_PARTITION, TOP_INDICES
 from clipmax.novelty import OUTPUT as NOVELTY
 from clipmax.problems import Problem
 from service import answer_v2
@@ -32,7 +34,10 @@ INDEX = "/v2/repository/index"
 
 _JSON_TYPE = re.compile(rb'application/json\s*(;\s*charset="?utf-8"?\s*)?', re.IGNORECASE)
 _OCTETS = b"application/octet-stream"
-_SHOWN_CATEGORIES = 1000
+_SHOWN = 1000
+"""Of categories, and of labels where there are so many that the manifest has them in a file."""
+
+_SCALARS = {NOVELTY, LOG_PARTITION}
 _INDEX_BYTES = 4096
 
 # Triton's words for our states.
@@ -80,6 +85,8 @@ class Inferrer:
         check_headers(exchange.headers)
         question = await self._read(session, exchange)
         wanted, given_id = question.outputs, question.id
+        rows, most_values = len(next(iter(question.tensors.values()))), self._inference.limits.max_answer_values
+        answer_v2.check(session.manifest, wanted, rows=rows, most_values=most_values)
         waiting = self._inference.submit(session, question.tensors, exchange)
         del question  # held here until the answer, its tensors would make every other request take fresh memory
         share = waiting if isinstance(waiting, Share) else await waiting
@@ -88,7 +95,8 @@ class Inferrer:
         return rendered(answer_v2.encode(session, share.outputs, flags, wanted, given_id or exchange.request_id))
 
     async def _read(self, session: Session, exchange: Exchange) -> v2.Question:
-        body = await self._inference.body(exchange)
+        coming = self._inference.body(exchange)
+        body = coming if isinstance(coming, bytes) else await coming
         schemas, outputs = session.manifest.inputs, session.manifest.outputs
         work = functools.partial(v2.read, body, exchange.headers, schemas, outputs, self._inference.limits)
         return await self._inference.read(work, body_bytes=len(body))
@@ -143,9 +151,9 @@ def _limits(limits: Limits) -> dict[str, int]:
 def model_metadata(session: Session, versions: list[int], limits: Limits) -> dict[str, Any]:
     """What a model takes and gives; `parameters` holds what the protocol has no place for."""
     manifest = session.manifest
-    classes = len(manifest.labels)
     outputs: list[tuple[str, str, list[int]]] = [
-        (name, "FP32", [-1] if name == NOVELTY else [-1, classes]) for name in manifest.outputs
+        (name, "INT64" if name == TOP_INDICES else "FP32", [-1] if name in _SCALARS else [-1, manifest.answered])
+        for name in manifest.outputs
     ]
     outputs += [(v2.LABEL, "BYTES", [-1]), (v2.OUT_OF_RANGE, "BOOL", [-1])]
     return {
@@ -159,7 +167,9 @@ def model_metadata(session: Session, versions: list[int], limits: Limits) -> dic
         "outputs": [{"name": name, "datatype": datatype, "shape": shape} for name, datatype, shape in outputs],
         "parameters": {
             "version": manifest.version,
-            "labels": manifest.labels,
+            "labels": manifest.labels if manifest.classes <= INLINE else manifest.labels[:_SHOWN],
+            "labels_count": manifest.classes,
+            "approximate": manifest.is_approximate,
             "provider": session.provider,
             "operators": dict(session.operators),
             "inputs": {one.name: _input_parameters(one) for one in manifest.inputs},
@@ -173,7 +183,7 @@ def _input_parameters(schema: Input) -> dict[str, Any]:
     if isinstance(schema, ImageInput | NumberInput):
         found |= {"minimum": schema.minimum, "maximum": schema.maximum}
     elif isinstance(schema, CategoryInput):
-        found |= {"categories": schema.categories[:_SHOWN_CATEGORIES], "categories_count": len(schema.categories)}
+        found |= {"categories": schema.categories[:_SHOWN], "categories_count": len(schema.categories)}
     elif isinstance(schema, TextInput):
         found |= {"max_length": schema.max_length}
     return found

@@ -41,7 +41,7 @@ class Run(Protocol):
 
     @property
     def outputs(self) -> Any:
-        """`logits` and `probabilities`, float32 [N, K], and `novelty`, float32 [N] or None."""
+        """`service.engine.outputs`: of every class, or of the most probable ones; `novelty`, float32 [N] or None."""
 
     @property
     def remarks(self) -> Any:
@@ -65,7 +65,7 @@ class Labels:
     """
 
     def __init__(self, manifest: Manifest) -> None:
-        count = len(manifest.labels)
+        count = manifest.classes
         reference = manifest.reference
         weights = (
             np.zeros(count)
@@ -117,15 +117,17 @@ class Meter:
         self._remarks = layout.scalars(block("remarks"))
         self._window_seconds = window_seconds
         self._places = Labels(manifest).places
-        self._place_list: list[int] = self._places.tolist()
-        self._highest_entropy = float(np.log(len(manifest.labels)))
+        self._is_top, self._label_count = manifest.is_top, manifest.classes
+        self._place_list: list[int] = self._places.tolist() if self._label_count <= _FEW_LABELS else []
+        self._highest_entropy = float(np.log(self._label_count))
         self._threshold = _threshold(manifest)
         self._novel_above = _novel_above(manifest)
         reference = manifest.reference
         self._inputs = () if reference is None else tuple(drift.inputs_of(manifest.inputs, reference).items())
         self._windows = [_Window.of(one, [len(bins.shares) for _, bins in self._inputs]) for one in block("windows")]
         self._rows_from_0 = np.arange(_PAGE)
-        self._entropy_weights = np.full(len(manifest.labels), -1 / self._highest_entropy, dtype=np.float32)
+        weights = 0 if self._is_top else self._label_count
+        self._entropy_weights = np.full(weights, -1 / self._highest_entropy, dtype=np.float32)
         self.run_seconds = 0.0
 
     def answered(self, route: int, status: int, seconds: float) -> None:
@@ -158,27 +160,32 @@ class Meter:
             for one in runs:
                 self.run_seconds += one.seconds
                 observe(self._inference, _INFERENCE, one.seconds)
-                observe(self._rows, _ROWS, len(one.run.outputs.probabilities))
+                observe(self._rows, _ROWS, len(one.run.outputs))
             self._count_run(whole.run, whole.tensors)
 
     def _count_run(self, run: Run, tensors: Any) -> None:
-        probabilities, novelty = run.outputs.probabilities, run.outputs.novelty
+        outputs, novelty = run.outputs, run.outputs.novelty
         self._count_remarks(run.remarks)
         if novelty is not None:
             self._remarks[_PLACES[metric.NOVEL]] += np.count_nonzero(novelty.astype(np.float64) > self._novel_above)
         is_finite = None
         if not run.is_finite:
-            is_finite = np.isfinite(probabilities).all(axis=1) & np.isfinite(run.outputs.logits).all(axis=1)
+            is_finite = outputs.finite_rows
             self._remarks[_PLACES[metric.NON_FINITE]] += np.count_nonzero(~is_finite)
-            probabilities = probabilities[is_finite]
-        if len(probabilities):
-            self._count(probabilities, tensors, is_finite)
+            outputs = outputs.of(is_finite)
+        if len(outputs):
+            self._count(outputs, tensors, is_finite)
 
-    def _count(self, probabilities: npt.NDArray[np.float32], tensors: Any, is_kept: Flags | None) -> None:
+    def _count(self, outputs: Any, tensors: Any, is_kept: Flags | None) -> None:
         """Rows whose outputs are finite; `is_kept` says which of the run's rows they are where it is not all."""
         window = self._window()
-        is_small = len(probabilities) <= _FEW_ROWS and probabilities.shape[1] <= _FEW_LABELS
-        (self._count_few if is_small else self._count_many)(probabilities, window)
+        is_small = not self._is_top and len(outputs) <= _FEW_ROWS and self._label_count <= _FEW_LABELS
+        if self._is_top:
+            self._count_best(outputs.top_indices[:, 0], outputs.highest, window)
+        elif is_small:
+            self._count_few(outputs.probabilities, window)
+        else:
+            self._count_many(outputs.probabilities, window)
         for (name, bins), block in zip(self._inputs, window.inputs, strict=True):
             places = bins.place(tensors[name] if is_kept is None else tensors[name][is_kept])
             if is_small:
@@ -191,15 +198,22 @@ class Meter:
         """In numpy, whose calls cost up to two microseconds each and little more for each row."""
         best = probabilities.argmax(axis=1)
         top = probabilities[self._rows_from_0[: len(best)], best] if len(best) <= _PAGE else probabilities.max(axis=1)
+        entropy = (probabilities * np.log(np.maximum(probabilities, _LEAST))) @ self._entropy_weights
+        np.add(self._entropy, np.bincount(_ENTROPY.searchsorted(entropy), minlength=len(_ENTROPY) + 1), self._entropy)
+        self._sums[1][-1] += sum(entropy.tolist())
+        self._count_best(best, top, window)
+
+    def _count_best(self, best: Any, top: Any, window: _Window) -> None:
+        """The most probable classes, integers [N], and their probabilities, float32 [N].
+
+        Of a graph that gives only the most probable classes it is all there is to count: its entropy is not known.
+        """
         shares = top.tolist()
         labels = np.bincount(self._places[best], minlength=layout.LABELS + 1)
         confidence = np.bincount(_CONFIDENCE.searchsorted(top), minlength=len(_CONFIDENCE) + 1)
-        entropy = (probabilities * np.log(np.maximum(probabilities, _LEAST))) @ self._entropy_weights
         np.add(self._labels, labels, self._labels)
         np.add(self._confidence, confidence, self._confidence)
-        np.add(self._entropy, np.bincount(_ENTROPY.searchsorted(entropy), minlength=len(_ENTROPY) + 1), self._entropy)
         self._sums[0][-1] += sum(shares)
-        self._sums[1][-1] += sum(entropy.tolist())
         np.add(window.labels, labels, window.labels)
         np.add(window.confidence, confidence[:-1], window.confidence)
         self._remarks[_SATURATED_PLACE] += sum([share > _SATURATED for share in shares])
@@ -243,14 +257,9 @@ def _joined(runs: Sequence[Ran]) -> Ran:
     """Runs as if they had been one."""
     first = runs[0]
     outputs = [one.run.outputs for one in runs]
-    joined = SimpleNamespace(
-        logits=np.concatenate([one.logits for one in outputs]),
-        probabilities=np.concatenate([one.probabilities for one in outputs]),
-        novelty=None if outputs[0].novelty is None else np.concatenate([one.novelty for one in outputs]),
-    )
     run: Any = SimpleNamespace(
         is_finite=all(one.run.is_finite for one in runs),
-        outputs=joined,
+        outputs=outputs[0].joined(outputs),
         remarks={key: np.concatenate([one.run.remarks[key] for one in runs]) for key in first.run.remarks},
     )
     tensors = {name: np.concatenate([one.tensors[name] for one in runs]) for name in first.tensors}

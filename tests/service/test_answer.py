@@ -16,8 +16,9 @@ from clipmax import manifest
 from clipmax.problems import Problem
 from service import answer
 from service.answer import DEFAULT, Options, Results, Share, Words
+from service.engine.outputs import Full
 from service.engine.providers import Execution
-from service.engine.session import Outputs, Session
+from service.engine.session import Session
 from tests import artifacts
 
 FOUR, MANY = 4, 100
@@ -38,7 +39,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Words]:
 def results(words: Words, *rows: list[float], flags: list[bool] | None = None) -> Results:
     values = np.array(rows, dtype=np.float32)
     found = {(answer.OUT_OF_RANGE, ""): np.array(flags or [False] * len(rows))}
-    return Results(words, Outputs(logits=values, probabilities=values), found)
+    return Results(words, Full(logits=values, probabilities=values), found)
 
 
 def predictions(found: Results, options: Options = DEFAULT) -> list[dict[str, Any]]:

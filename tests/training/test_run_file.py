@@ -148,7 +148,7 @@ def test_the_shipped_runs_can_be_read(name: str) -> None:
 
 
 def _fields(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldInfo]]:
-    """Dotted name and field of a section, and of the sections inside it; `data`, which has four forms, left out."""
+    """Dotted name and field of a section, and of the sections inside it; `data`, which has several forms, left out."""
     for name, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             yield from _fields(field.annotation, f"{prefix}{name}.")
@@ -159,7 +159,7 @@ def _fields(section: type[BaseModel], prefix: str) -> Iterator[tuple[str, FieldI
 def test_every_field_is_documented_with_its_default_and_no_other() -> None:
     """In docs/training.md, a row each; those of `[data]` once for each kind of source that has them."""
     document = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    sources: list[type[BaseModel]] = [config.IdxSource, config.NpzSource, config.TableSource, config.FolderSource]
+    sources: tuple[type[BaseModel], ...] = config.SOURCES
     own = {name for source in sources for name, _ in _fields(source, "data.")}
     known = {name for name, _ in _fields(config.Run, "")} | own
     section = document.split("## All fields")[1]

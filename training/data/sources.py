@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from training.config import FolderSource, IdxSource, Source, TableSource, Texts
+from clipmax.refusal import Refusal
+from training.config import EventSource, FolderSource, IdxSource, Source, TableSource, Texts
 from training.data import folders, images, tables
 from training.data.dataset import Dataset
 
@@ -23,4 +24,7 @@ def read(source: Source, *, text_length: int = Texts().max_length) -> Dataset:
         return tables.read(source, text_length=text_length)
     if isinstance(source, FolderSource):
         return folders.read(source)
+    if isinstance(source, EventSource):
+        expected = "rows with one label each; purchases are for `clipmax baselines`"
+        raise Refusal(source.file, "data.source", expected=expected, found="'events'")
     return images.read_npz(source)

@@ -41,10 +41,11 @@ class _Chunked(torch.autograd.Function):
         ctx.save_for_backward(hidden, weight, bias, labels, log_partition)
         ctx.chunk = chunk
         true = (hidden * weight[labels]).sum(dim=1) + bias[labels, 0]
-        return (log_partition - true).mean()
+        loss: Tensor = (log_partition - true).mean()
+        return loss
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch does not annotate it
+    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         hidden, weight, bias, labels, log_partition = ctx.saved_tensors
         by_hidden, by_weight, by_bias = torch.zeros_like(hidden), torch.empty_like(weight), torch.empty_like(bias)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -57,4 +56,4 @@ class Head(nn.Module):
 
     def loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """What is minimized: 0-d, in nats. Of the sampled head an estimate, never to be reported as the log loss."""
-        return cast("Tensor", self._loss(hidden, self.weight, self.bias, labels))
+        return self._loss(hidden, self.weight, self.bias, labels)

@@ -68,7 +68,7 @@ class _Sampled(torch.autograd.Function):
         return (log_partition - true).mean()
 
     @staticmethod
-    @once_differentiable  # type: ignore[untyped-decorator]  # torch does not annotate it
+    @once_differentiable
     def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
         hidden, vectors, errors, rows = ctx.saved_tensors
         errors = errors * scale

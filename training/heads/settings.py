@@ -1,7 +1,8 @@
-"""A run's `[head]` section and its data → the same with every choice made, or a refusal of what does not go together."""
+"""A run's `[head]` section and its data → the same with every choice made, or a refusal of what does not fit."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from clipmax.refusal import Refusal
@@ -10,7 +11,7 @@ from training.data.dataset import Dataset
 from training.heads import table
 
 _FEW_ROWS = 5
-_APART = {
+_APART: Mapping[str, Mapping[str, Any]] = {
     "model": {"members": 1, "shortcut": False, "initialization": "torch"},
     "fit": {"average": 0.0},
     "novelty": {"score": "none"},

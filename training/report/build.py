@@ -37,11 +37,10 @@ _NORM_RULES = frozenset({"norm"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Evidence:
-    """Everything the report is computed from.
+class Circumstances:
+    """What a run was, whatever it reached.
 
     Args:
-        measured: what the exported graph reached and can promise.
         findings: what reading the data found worth saying.
         origin: the version that the run went on from.
         history: of the search that the configuration is the winner of.
@@ -54,12 +53,22 @@ class Evidence:
     epochs: Sequence[EpochFigures]
     best_epoch: int
     temperature: float
-    measured: Measured
     libraries: Mapping[str, str]
     git_commit: str | None
     findings: Sequence[str] = ()
     origin: Origin | None = None
     history: History | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence(Circumstances):
+    """Everything the report is computed from.
+
+    Args:
+        measured: what the exported graph reached and can promise.
+    """
+
+    measured: Measured
 
 
 def build(evidence: Evidence) -> figures.Report:
@@ -83,7 +92,7 @@ def _figures(evidence: Evidence) -> figures.Report:
         validation=split_figures(evidence.measured.selection, evidence.temperature),
         test=split_figures(evidence.measured.test, evidence.temperature),
         epochs=epochs,
-        clipping=_clipping(run, epochs),
+        clipping=clipping_figures(run, epochs),
         softmax=tuple(diagnostics.sentences(epochs[evidence.best_epoch - 1].diagnostics)),
         diagnostics_share=sum(epoch.diagnostics.seconds for epoch in epochs) / seconds,
         reliability=_reliability(evidence.measured.test),
@@ -107,7 +116,7 @@ def _figures(evidence: Evidence) -> figures.Report:
         origin=evidence.origin,
         search=evidence.history,
         configuration=dict(evidence.configuration),
-        environment=_environment(evidence),
+        environment=environment_figures(evidence),
     )
 
 
@@ -125,7 +134,8 @@ def split_figures(answers: Answers, temperature: float) -> figures.SplitFigures:
     )
 
 
-def _clipping(run: Run, epochs: Sequence[EpochFigures]) -> figures.Clipping:
+def clipping_figures(run: Run, epochs: Sequence[EpochFigures]) -> figures.Clipping:
+    """The rule, and how often it acted."""
     settings = run.clipping
     return figures.Clipping(
         rule=settings.rule,
@@ -264,6 +274,12 @@ def _data(evidence: Evidence) -> figures.Data:
         ),
         ("test", len(dataset.test), "read once, at the end; nothing was chosen by it"),
     )
+    return data_figures(evidence, uses)
+
+
+def data_figures(evidence: Circumstances, uses: Sequence[tuple[str, int, str]]) -> figures.Data:
+    """What was read, and of each split its rows and their use."""
+    dataset = evidence.dataset
     return figures.Data(
         fingerprint=evidence.fingerprint,
         files=dict(dataset.files),
@@ -289,7 +305,8 @@ def _detail(schema: Input) -> str:
             return f"the first {schema.max_length:,} code points are read"
 
 
-def _environment(evidence: Evidence) -> figures.Environment:
+def environment_figures(evidence: Circumstances) -> figures.Environment:
+    """Where it ran."""
     return figures.Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",

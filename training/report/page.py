@@ -33,37 +33,42 @@ def files(report: Report) -> dict[str, bytes]:
 
 def render(report: Report) -> str:
     """The page. Labels, inputs and configuration are escaped wherever they stand."""
-    css = (_FOLDER / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
     page: str = (
-        _environment()
+        environment()
         .get_template("page.html.jinja")
         .render(
             report=report,
-            css=Markup(css),  # noqa: S704  # our own file
-            css_sha256=digest,
+            **style_sheet(),
             plots={name: Markup(svg) for name, svg in plots.draw(report).items()},  # noqa: S704  # escaped by ElementTree
             classes=_classes(report),
             pairs=report.confusion.pairs[:_PAIR_ROWS],
             matrix=_matrix(report),
-            configuration=_flat(report.configuration),
-            epochs_shown=_thinned(report.epochs),
+            configuration=flat(report.configuration),
+            epochs_shown=thinned(report.epochs),
             trials_shown=_TRIAL_ROWS,
         )
     )
     return page
 
 
-def _environment() -> Environment:
-    environment = Environment(
+def environment() -> Environment:
+    """Templates of this folder, escaped, with the filters for shares and numbers."""
+    found = Environment(
         loader=FileSystemLoader(_FOLDER),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"share": _share, "number": _number, "plain_json": _plain_json}
-    return environment
+    found.filters |= {"share": _share, "number": _number, "plain_json": _plain_json}
+    return found
+
+
+def style_sheet() -> dict[str, str]:
+    """The page's CSS, and its hash for the page's own policy."""
+    css = (_FOLDER / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
+    return {"css": Markup(css), "css_sha256": digest}  # noqa: S704  # our own file
 
 
 def _share(value: float | None, digits: int = 2) -> str:
@@ -108,14 +113,15 @@ def _depth(count: int, worst: int) -> int:
     return 0 if count == 0 else min(9, max(1, round(9 * count / max(worst, 1))))
 
 
-def _flat(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    flat: list[tuple[str, Any]] = []
+def flat(section: Mapping[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
+    """A nested configuration as (key with dots, value)."""
+    found: list[tuple[str, Any]] = []
     for key, value in section.items():
-        flat += _flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
-    return flat
+        found += flat(value, f"{prefix}{key}.") if isinstance(value, dict) and value else [(f"{prefix}{key}", value)]
+    return found
 
 
-def _thinned(epochs: Sequence[EpochFigures]) -> list[EpochFigures]:
+def thinned(epochs: Sequence[EpochFigures]) -> list[EpochFigures]:
     """The epochs that the table shows: all up to 40, else every n-th and the last."""
     step = -(-len(epochs) // _EPOCH_ROWS)
     return [epoch for index, epoch in enumerate(epochs) if index % step == 0 or index == len(epochs) - 1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,18 +9,18 @@ from typing import Any
 
 import onnx
 
-from clipmax import manifest
+from clipmax import files, manifest
 
 
 def rewrite(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
-    """Change the manifest and seal it again, with the hash of the model as it is."""
+    """Change the manifest and seal it again, with the hashes of the files as they are."""
     path = folder / manifest.MANIFEST_FILE
     document = json.loads(path.read_bytes())
     change(document)
-    content = (folder / manifest.MODEL_FILE).read_bytes()
-    digest = hashlib.sha256(content).hexdigest()
-    document["files"][manifest.MODEL_FILE] = {"sha256": digest, "bytes": len(content)}
-    path.write_text(json.dumps(manifest.seal(document)))
+    for file in document["files"]:
+        document["files"][file] = files.record((folder / file).read_bytes()).model_dump()
+    in_file = document["seal"]["labels"] if document.get("labels_file") else None
+    path.write_text(json.dumps(manifest.seal(document, labels=in_file)))
 
 
 def rewrite_model(folder: Path, change: Callable[[onnx.ModelProto], None]) -> None:

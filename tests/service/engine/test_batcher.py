@@ -18,8 +18,9 @@ from clipmax.problems import Problem
 from service.answer import Share
 from service.engine import batcher as batchers
 from service.engine.batcher import ROWS, Batcher, Batchers
+from service.engine.outputs import Outputs
 from service.engine.providers import Execution
-from service.engine.session import Outputs, Session
+from service.engine.session import Session
 from service.engine.worker import Worker
 from service.reading.body import ClientGone
 from service.telemetry.telemetry import Silence

@@ -55,7 +55,7 @@ def test_the_server_says_what_it_can(kinds_http: httpx.Client) -> None:
     assert found["name"] == "clipmax"
     assert found["extensions"] == ["classification", "binary_tensor_data"]
     assert found["parameters"] == {
-        "default_model": None,
+        "default_model": "tiny",
         "limits": {"max_batch_rows": 100, "max_body_bytes": 300_000},
     }
 

@@ -10,7 +10,7 @@ import pytest
 
 from clipmax import manifest as manifests
 from clipmax.manifest import Manifest
-from service.engine.session import Outputs
+from service.engine.outputs import Full, Outputs
 from service.telemetry import layout, metric
 from service.telemetry.meter import Labels, Meter
 from tests import artifacts
@@ -48,7 +48,7 @@ def _reference(labels: int = 3) -> dict[str, Any]:
 
 def _run(probabilities: np.ndarray) -> Run:
     values = probabilities.astype(np.float32)
-    return Run(Outputs(logits=np.log(np.maximum(values, 1e-30)), probabilities=values))
+    return Run(Full(logits=np.log(np.maximum(values, 1e-30)), probabilities=values))
 
 
 def _cell() -> np.ndarray:

@@ -32,6 +32,13 @@ def counted(models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         yield running
 
 
+@pytest.fixture(scope="module")
+def untouched(kinds: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """A service of one model of each kind that only the tests here ask."""
+    with serving(kinds, tmp_path_factory.mktemp("untouched"), "--default-model", "tiny") as running:
+        yield running
+
+
 def _await_workers(running: Running, times: int) -> list[int]:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
@@ -96,9 +103,9 @@ def test_any_worker_gives_the_counts_of_all_also_of_one_that_was_killed(counted:
     assert found.value("clipmax_queue_rows") == 0
 
 
-def test_series_are_there_at_0_before_the_first_request(kinds_service: Running) -> None:
+def test_series_are_there_at_0_before_the_first_request(untouched: Running) -> None:
     """For every model that serves: a rate of something that never was is 0, not nothing."""
-    found = scrape(kinds_service.url)
+    found = scrape(untouched.url)
     table = {"model": "table", "version": "1"}
     assert found.value("clipmax_requests_total", route=NAMED, code="500", **table) == 0
     assert found.value("clipmax_rows_non_finite_total", **table) == 0
@@ -107,9 +114,9 @@ def test_series_are_there_at_0_before_the_first_request(kinds_service: Running) 
     assert found.value("clipmax_version_state", state="refused", **table) == 0
 
 
-def test_what_serves_and_on_what_is_said(kinds_service: Running) -> None:
+def test_what_serves_and_on_what_is_said(untouched: Running) -> None:
     """State, provider and the quality that the manifest states."""
-    found = scrape(kinds_service.url)
+    found = scrape(untouched.url)
     tiny = {"model": "tiny", "version": "1"}
     assert found.value("clipmax_version_state", state="serving", **tiny) == 1
     assert found.value("clipmax_version_provider", provider="cpu", **tiny) == 1
@@ -131,21 +138,21 @@ def test_names_that_nobody_knows_make_no_series(counted: Running) -> None:
     assert len(found.samples) <= before + 2 * 16  # at most the latencies of two routes, which began to exist
 
 
-def test_rows_that_deserve_a_remark_are_counted(kinds_service: Running) -> None:
+def test_rows_that_deserve_a_remark_are_counted(untouched: Running) -> None:
     """Unknown words, cut texts and values out of range, once a row."""
     rows = [{"age": 500, "seen": None, "city": "Bern"}, {"age": 3, "seen": None, "city": "Rome"}]
-    httpx.post(f"{kinds_service.url}/v1/models/table:predict", json={"instances": rows}).raise_for_status()
-    httpx.post(f"{kinds_service.url}/v1/models/text:predict", json={"instances": ["far too long"]}).raise_for_status()
-    found = scrape(kinds_service.url)
+    httpx.post(f"{untouched.url}/v1/models/table:predict", json={"instances": rows}).raise_for_status()
+    httpx.post(f"{untouched.url}/v1/models/text:predict", json={"instances": ["far too long"]}).raise_for_status()
+    found = scrape(untouched.url)
     assert found.value("clipmax_rows_unknown_total", model="table", version="1") == 1
     assert found.value("clipmax_rows_out_of_range_total", model="table", version="1") == 1
     assert found.value("clipmax_rows_truncated_total", model="text", version="1") == 1
 
 
-def test_openmetrics_is_given_to_who_asks_for_it(kinds_service: Running) -> None:
+def test_openmetrics_is_given_to_who_asks_for_it(untouched: Running) -> None:
     """As Prometheus does by its Accept header."""
     answer = httpx.get(
-        f"{kinds_service.url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
+        f"{untouched.url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
     )
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")

@@ -22,7 +22,11 @@ def _layer(rows: int, width: int, classes: int, dtype: torch.dtype) -> tuple[Ten
 def test_its_gradient_is_that_of_its_value(chunk: int) -> None:
     """Numerical derivatives in double agree, whether the chunks divide the classes or not."""
     hidden, weight, bias, labels = _layer(5, 3, 11, torch.float64)
-    assert torch.autograd.gradcheck(lambda *layer: chunked(*layer, labels, chunk=chunk), (hidden, weight, bias))
+
+    def value(hidden: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        return chunked(hidden, weight, bias, labels, chunk=chunk)
+
+    assert torch.autograd.gradcheck(value, (hidden, weight, bias))
 
 
 @pytest.mark.parametrize("chunk", [64, 300, 1000])
@@ -44,7 +48,7 @@ def test_logits_of_ten_thousand_stay_finite() -> None:
     weight = torch.tensor([[1e4], [-1e4], [0.0]], requires_grad=True)
     bias = torch.zeros(3, 1, requires_grad=True)
     loss = chunked(hidden, weight, bias, torch.tensor([0, 0]), chunk=1)
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch does not annotate it
     assert loss.item() == pytest.approx(1e4)
     assert hidden.grad is not None
     assert torch.isfinite(hidden.grad).all()

@@ -1,0 +1,265 @@
+"""What counting and linear algebra reach on next baskets: what a model has to beat, by the same split and figures.
+
+A baseline is fitted on the purchases before a point in time and scores all items from how often a customer has bought
+each. Its one setting, where it has one, is the best on the validation task by NDCG@10; then it is fitted anew on all
+purchases before the test.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel, ConfigDict, Field
+
+from clipmax.refusal import Refusal
+from training import ranking
+from training.config import EventSource, Source
+from training.data import baskets
+from training.data.baskets import Events, Purchases, Task
+from training.ranking import Ranked
+
+Floats = npt.NDArray[np.floating]
+Indices = npt.NDArray[np.int64]
+Scorer = Callable[[Floats], Floats]
+"""Times bought [R, K] → scores [R, K], higher is better."""
+
+_CHUNK = 1024
+"""Customers or baskets that are held as full rows of K numbers at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What a baseline is fitted on: `purchases` of K items, all before `day`."""
+
+    purchases: Purchases
+    items: int
+    day: float
+
+
+@dataclass(frozen=True, slots=True)
+class Baseline:
+    """One way to score.
+
+    Args:
+        fit: the past and the setting → scorer.
+        settings: to choose from.
+        setting: what the number is.
+    """
+
+    fit: Callable[[Past, float], Scorer]
+    settings: Sequence[float] = (0.0,)
+    setting: str | None = None
+
+
+class BaselineFigures(BaseModel):
+    """One baseline on the test task."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str
+    setting: str | None = Field(description="what was chosen on the validation task; null: there is nothing to choose")
+    ndcg_at_10: float = Field(ge=0.0, le=1.0)
+    recall_at_20: float = Field(ge=0.0, le=1.0)
+    new_ndcg_at_10: float | None = Field(description="on items that the customer never bought; null: nobody bought any")
+    new_recall_at_20: float | None
+
+
+class Table(BaseModel):
+    """All baselines on one test task."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    items: int
+    customers: int = Field(description="of the test task")
+    customers_with_new: int = Field(description="of them bought an item that they never had")
+    purchases: int = Field(description="before the test task, each item once a basket")
+    left_out: dict[str, int] = Field(description="why rows of the file are not used → how many")
+    baselines: tuple[BaselineFigures, ...]
+
+
+def popularity(past: Past, setting: float) -> Scorer:
+    """In how many baskets an item was."""
+    del setting
+    return _same_for_all(_popularity(past.purchases, past.items))
+
+
+def recent_popularity(past: Past, window: float) -> Scorer:
+    """The same, of the last days alone."""
+    return _same_for_all(_popularity(past.purchases.since(past.day - window), past.items))
+
+
+def item_neighbours(past: Past, neighbours: float) -> Scorer:
+    """Sum of the cosines between an item and those that the customer bought (Sarwar et al. 2001), by common baskets.
+
+    An item counts only those that are nearest to it; none is its own neighbour.
+    """
+    together = _together(past.purchases.baskets, past.purchases.items, past.items)
+    lengths = np.sqrt(np.maximum(together.diagonal(), 1.0))
+    cosines = together / np.outer(lengths, lengths)
+    np.fill_diagonal(cosines, 0.0)
+    kept = min(int(neighbours), past.items)
+    least = -np.partition(-cosines, kept - 1, axis=0)[kept - 1]
+    weights = np.where(cosines >= least, cosines, 0.0).astype(np.float32)
+    return lambda counts: (counts > 0).astype(np.float32) @ weights
+
+
+def ease(past: Past, ridge: float) -> Scorer:
+    """A linear model from all items bought to each item but itself, in closed form (EASE, Steck 2019)."""
+    inverse = np.linalg.inv(
+        _together(past.purchases.customers, past.purchases.items, past.items) + ridge * np.eye(past.items)
+    )
+    weights = (inverse / -inverse.diagonal()).astype(np.float32)
+    np.fill_diagonal(weights, 0.0)
+    return lambda counts: (counts > 0).astype(np.float32) @ weights
+
+
+def personal_frequency(past: Past, window: float) -> Scorer:
+    """How often the customer bought an item; among equals, and after them, what was popular in the last days."""
+    recent = _popularity(past.purchases.since(past.day - window), past.items)
+    return lambda counts: counts + recent / (recent.max() + 1.0)
+
+
+BASELINES: Mapping[str, Baseline] = MappingProxyType(
+    {
+        "popularity": Baseline(popularity),
+        "recent popularity": Baseline(recent_popularity, (7.0, 30.0, 90.0), "days"),
+        "item-kNN on baskets": Baseline(item_neighbours, (20.0, 100.0, 500.0), "neighbours"),
+        "EASE": Baseline(ease, (50.0, 100.0, 200.0, 500.0), "ridge"),
+        "personal frequency": Baseline(personal_frequency, (7.0, 30.0, 90.0), "days"),
+    }
+)
+
+
+def table(events: Events) -> Table:
+    """Choose, fit and judge all baselines."""
+    figures = tuple(_figures(name, one, events) for name, one in BASELINES.items())
+    task, items = events.test, len(events.items)
+    return Table(
+        items=items,
+        customers=len(task),
+        customers_with_new=sum(
+            bool((counts[row][basket] == 0).any())
+            for rows, counts in _chunks(task, items)
+            for row, basket in enumerate(task.baskets[rows])
+        ),
+        purchases=len(task.past),
+        left_out=dict(events.left_out),
+        baselines=figures,
+    )
+
+
+def of_run(source: Source, *, where: Path) -> Table:
+    """The table of a run's data; `where` is its file, for the message.
+
+    Raises:
+        Refusal: other data than purchases, or what `baskets.read` refuses.
+    """
+    if not isinstance(source, EventSource):
+        raise Refusal(where, "data.source", expected="'events'", found=repr(source.source))
+    return table(baskets.read(source))
+
+
+def lines(found: Table) -> list[str]:
+    """The table for a person."""
+    left_out = ", ".join(f"{count:,} {reason}" for reason, count in found.left_out.items() if count)
+    return [
+        f"{found.items:,} items, {found.purchases:,} purchases before the test",
+        f"rows left out: {left_out or 'none'}",
+        f"next basket of {found.customers:,} customers; {found.customers_with_new:,} of them bought something new",
+        f"{'':38}{'all items':>18}{'new to the customer':>22}",
+        f"{'':38}{'NDCG@10 recall@20':>18}{'NDCG@10 recall@20':>22}",
+        *(_line(one) for one in found.baselines),
+    ]
+
+
+def _line(one: BaselineFigures) -> str:
+    name = one.name if one.setting is None else f"{one.name} ({one.setting})"
+    new = (
+        "–" if one.new_ndcg_at_10 is None else f"{_shown(one.new_ndcg_at_10):>12}{_shown(one.new_recall_at_20 or 0.0)}"
+    )
+    return f"{name:<38}{_shown(one.ndcg_at_10):>8}{_shown(one.recall_at_20)}{new:>22}"
+
+
+def _shown(share: float) -> str:
+    return f"{share:10.4f}"
+
+
+def judge(scorer: Scorer, task: Task, items: int) -> tuple[Ranked, Ranked]:
+    """The figures over all items, and those over items that the customer never bought."""
+    parts = [_judge_rows(scorer(counts), task.baskets[rows], counts) for rows, counts in _chunks(task, items)]
+    return _joined([whole for whole, _ in parts]), _joined([new for _, new in parts])
+
+
+def _figures(name: str, baseline: Baseline, events: Events) -> BaselineFigures:
+    items = len(events.items)
+    chosen = _choose(baseline, events.validation, items)
+    whole, new = judge(_fitted(baseline, events.test, items, chosen), events.test, items)
+    ndcg, recall = whole.means
+    new_ndcg, new_recall = new.means if len(new.ndcg) else (None, None)
+    return BaselineFigures(
+        name=name,
+        setting=None if baseline.setting is None else f"{chosen:g} {baseline.setting}",
+        ndcg_at_10=ndcg,
+        recall_at_20=recall,
+        new_ndcg_at_10=new_ndcg,
+        new_recall_at_20=new_recall,
+    )
+
+
+def _choose(baseline: Baseline, task: Task, items: int) -> float:
+    if len(baseline.settings) == 1:
+        return baseline.settings[0]
+    reached = [judge(_fitted(baseline, task, items, one), task, items)[0].means[0] for one in baseline.settings]
+    return baseline.settings[int(np.argmax(reached))]
+
+
+def _fitted(baseline: Baseline, task: Task, items: int, setting: float) -> Scorer:
+    return baseline.fit(Past(task.past, items, task.day), setting)
+
+
+def _judge_rows(scores: Floats, baskets: Sequence[Indices], counts: Floats) -> tuple[Ranked, Ranked]:
+    return ranking.judge(ranking.first(scores), baskets), ranking.judge_new(scores, baskets, counts > 0)
+
+
+def _joined(parts: Sequence[Ranked]) -> Ranked:
+    return Ranked(np.concatenate([one.ndcg for one in parts]), np.concatenate([one.recall for one in parts]))
+
+
+def _chunks(task: Task, items: int) -> Sequence[tuple[slice, Floats]]:
+    """Rows of the task, a thousand at a time, with how often each customer bought each item: float32 [r, K]."""
+    starts = range(0, len(task), _CHUNK)
+    return [(slice(start, start + _CHUNK), _counts(task, slice(start, start + _CHUNK), items)) for start in starts]
+
+
+def _counts(task: Task, rows: slice, items: int) -> Floats:
+    customers = task.customers[rows]
+    mine = np.isin(task.past.customers, customers)
+    places = np.searchsorted(customers, task.past.customers[mine]) * items + task.past.items[mine]
+    return np.bincount(places, minlength=len(customers) * items).reshape(-1, items).astype(np.float32)
+
+
+def _popularity(purchases: Purchases, items: int) -> Floats:
+    return np.bincount(purchases.items, minlength=items).astype(np.float32)
+
+
+def _same_for_all(scores: Floats) -> Scorer:
+    return lambda counts: np.broadcast_to(scores, counts.shape)
+
+
+def _together(groups: Indices, members: Indices, items: int) -> Floats:
+    """In how many groups two items are together: float64 [K, K], on the diagonal in how many an item is at all."""
+    _, numbers = np.unique(groups, return_inverse=True)
+    order = np.argsort(numbers, kind="stable")
+    numbers, members = numbers[order], members[order]
+    total = np.zeros((items, items))
+    for start in range(0, int(numbers[-1]) + 1, _CHUNK):
+        low, high = np.searchsorted(numbers, (start, start + _CHUNK))
+        rows = np.zeros((_CHUNK, items), dtype=np.float32)
+        rows[numbers[low:high] - start, members[low:high]] = 1.0
+        total += rows.T @ rows
+    return total
