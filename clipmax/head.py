@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from clipmax.files import Sha256
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -40,6 +42,7 @@ class Approximate(_Part):
     log_partition_error: float = Field(ge=0.0, description="mean absolute error, in nats")
     p50_ms: float = Field(gt=0.0, description="of one row in the session, median")
     exact_p50_ms: float = Field(gt=0.0, description="of the exact graph, the same rows")
+    exact: Sha256 | None = Field(default=None, description="of the exact graph")
     rows: int = Field(ge=1)
 
 

@@ -117,8 +117,7 @@ class ImageInput(_Input):
 
     def out_of_range(self, tensor: Tensor) -> Flags:
         # Read as integers, floats from +0.0 upwards keep their order, and negative ones and NaN lie above them all.
-        bits = tensor.reshape(-1).view(np.uint32)
-        if self.minimum == 0.0 and np.maximum.reduce(bits) <= self._maximum_bits:
+        if self.minimum == 0.0 and np.maximum.reduce(tensor.view(np.uint32), axis=None) <= self._maximum_bits:
             return np.zeros(len(tensor), dtype=np.bool_)  # the usual, in one quick pass
         flat = tensor.reshape(len(tensor), -1)
         return np.asarray((flat.min(axis=1) < self.minimum) | (flat.max(axis=1) > self.maximum))

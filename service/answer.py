@@ -344,7 +344,8 @@ def top(outputs: Outputs, top_k: int) -> tuple[list[int], list[str]]:
     Equally likely labels come in label order: N rows → two lists, row after row, of N · top_k.
     """
     if isinstance(outputs, Top):
-        return outputs.top_indices[:, :top_k].reshape(-1).tolist(), _digits(outputs.top_probabilities[:, :top_k])
+        numbers = _digits(np.ascontiguousarray(outputs.top_probabilities[:, :top_k]))
+        return outputs.top_indices[:, :top_k].reshape(-1).tolist(), numbers
     probabilities = outputs.probabilities
     labels = probabilities.shape[1]
     if labels > _FEW_LABELS and top_k < labels:

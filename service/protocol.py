@@ -187,7 +187,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """uvicorn's, without what we have no use for: upgrades, a root path, a limit that answers in its own words."""
-        before = self.cycle
+        before: RequestResponseCycle | None = self.cycle
         version = self.parser.get_http_version()
         self.scope = self._scope(version)  # type: ignore[assignment]  # any JSON-like extension is allowed
         keep_alive = version != "1.0" and not self.service.draining.is_on and self.parser.should_keep_alive()

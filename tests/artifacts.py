@@ -58,32 +58,33 @@ def publish(root: Path, name: str = "tiny", *, labels: int = 3, **members: Any) 
     Returns:
         The folder of the version.
     """
-    return _publish(root, name, lambda version: model(version, labels=labels), labels=labels, **members)
+    return publish_made(root, name, lambda version: model(version, labels=labels), labels=labels, **members)
 
 
 def publish_table(root: Path, name: str = "table", **members: Any) -> Path:
     """The same with two numbers, one of them with an origin, and a category."""
-    return _publish(root, name, table_model, schema=TABLE, instances=TABLE_ROWS, **members)
+    return publish_made(root, name, table_model, schema=TABLE, instances=TABLE_ROWS, **members)
 
 
 def publish_text(root: Path, name: str = "text", **members: Any) -> Path:
     """The same with a text of which eight code points are read."""
-    return _publish(root, name, text_model, schema=TEXT, instances=TEXT_ROWS, **members)
+    return publish_made(root, name, text_model, schema=TEXT, instances=TEXT_ROWS, **members)
 
 
 def publish_novel(root: Path, name: str = "novel", **members: Any) -> Path:
     """An image model whose graph has a novelty too: 1 - the largest probability."""
     outputs = ["logits", "probabilities", "novelty"]
-    return _publish(root, name, lambda version: _with_novelty(model(version)), outputs=outputs, **members)
+    return publish_made(root, name, lambda version: _with_novelty(model(version)), outputs=outputs, **members)
 
 
 def publish_top(root: Path, name: str = "many", *, labels: int = 12_000, top_k: int = 10, **members: Any) -> Path:
     """An image model of very many labels, whose graph gives the likeliest of them and the partition sum."""
     members = {"outputs": list(manifest.TOP_OUTPUTS), **members}
-    return _publish(root, name, lambda version: top_model(version, labels, top_k), labels=labels, **members)
+    return publish_made(root, name, lambda version: top_model(version, labels, top_k), labels=labels, **members)
 
 
-def _publish(root: Path, name: str, make: Callable[[int], Model], *, labels: int = 3, **members: Any) -> Path:
+def publish_made(root: Path, name: str, make: Callable[[int], Model], *, labels: int = 3, **members: Any) -> Path:
+    """The same of any graph: `make` gives that of a version."""
     words = [f"label {index}" for index in range(labels)]
 
     def write(folder: Path, version: int) -> None:

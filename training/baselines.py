@@ -17,7 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from clipmax.refusal import Refusal
-from training import ranking
+from training import choice, ranking
 from training.config import EventSource, Source
 from training.data import baskets
 from training.data.baskets import Events, Purchases, Task
@@ -30,6 +30,10 @@ Scorer = Callable[[Floats], Floats]
 
 _CHUNK = 1024
 """Customers or baskets that are held as full rows of K numbers at a time."""
+_CHOOSERS = 2048
+"""Customers that the weights of the conditional logit are fitted on, at most: bounds memory, ample for four weights."""
+_CHOICE_DAYS = 30.0
+_CHOICE_RIDGE = 100.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,9 @@ class BaselineFigures(BaseModel):
     recall_at_20: float = Field(ge=0.0, le=1.0)
     new_ndcg_at_10: float | None = Field(description="on items that the customer never bought; null: nobody bought any")
     new_recall_at_20: float | None
+    behind_best: tuple[float, float] | None = Field(
+        description="95 % interval of how much lower its NDCG@10 is than the best one's; null: it is the best"
+    )
 
 
 class Table(BaseModel):
@@ -124,6 +131,44 @@ def personal_frequency(past: Past, window: float) -> Scorer:
     return lambda counts: counts + recent / (recent.max() + 1.0)
 
 
+def conditional_logit(past: Past, window: float) -> Scorer:
+    """A softmax over all items with four weights: habit, EASE for what is new, and what was popular in the last days.
+
+    Its features are log(1 + times bought), whether it was bought at all, the score of EASE where it was not, and
+    log(1 + recent popularity). The weights are fitted on the first baskets of the last 30 days from what was known
+    before them; then the features are made anew from all that is known.
+    """
+    day = past.day - _CHOICE_DAYS
+    task = baskets.task(past.purchases, day)
+    if not len(task):
+        return personal_frequency(past, window)
+    weights = _choice_weights(task, past.items, window)
+    features = _choice_features(past, window)
+    return lambda counts: choice.scores(features(counts), weights)
+
+
+def _choice_weights(task: Task, items: int, window: float) -> Floats:
+    features = _choice_features(Past(task.past, items, task.day), window)
+    asked = np.sort(np.random.default_rng(0).permutation(len(task))[:_CHOOSERS])
+    some = Task(task.day, task.past, task.customers[asked], tuple(task.baskets[row] for row in asked))
+    wanted = np.zeros((len(some), items), dtype=np.float32)
+    for row, basket in enumerate(some.baskets):
+        wanted[row, basket] = 1.0 / len(basket)
+    return choice.fit(features(_counts(some, slice(None), items)), wanted)
+
+
+def _choice_features(past: Past, window: float) -> Callable[[Floats], Floats]:
+    """Times bought [R, K] → float32 [4, R, K]."""
+    related = ease(past, _CHOICE_RIDGE)
+    recent = np.log1p(_popularity(past.purchases.since(past.day - window), past.items))
+
+    def features(counts: Floats) -> Floats:
+        seen = (counts > 0).astype(np.float32)
+        return np.stack([np.log1p(counts), seen, related(counts) * (1.0 - seen), np.broadcast_to(recent, counts.shape)])
+
+    return features
+
+
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
         "popularity": Baseline(popularity),
@@ -131,13 +176,16 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "item-kNN on baskets": Baseline(item_neighbours, (20.0, 100.0, 500.0), "neighbours"),
         "EASE": Baseline(ease, (50.0, 100.0, 200.0, 500.0), "ridge"),
         "personal frequency": Baseline(personal_frequency, (7.0, 30.0, 90.0), "days"),
+        "conditional logit": Baseline(conditional_logit, (7.0, 30.0), "days"),
     }
 )
 
 
 def table(events: Events) -> Table:
     """Choose, fit and judge all baselines."""
-    figures = tuple(_figures(name, one, events) for name, one in BASELINES.items())
+    reached = [_reach(name, one, events) for name, one in BASELINES.items()]
+    best = max(reached, key=lambda one: one.whole.means[0])
+    figures = tuple(_figures(one, best) for one in reached)
     task, items = events.test, len(events.items)
     return Table(
         items=items,
@@ -171,22 +219,22 @@ def lines(found: Table) -> list[str]:
         f"{found.items:,} items, {found.purchases:,} purchases before the test",
         f"rows left out: {left_out or 'none'}",
         f"next basket of {found.customers:,} customers; {found.customers_with_new:,} of them bought something new",
-        f"{'':38}{'all items':>18}{'new to the customer':>22}",
-        f"{'':38}{'NDCG@10 recall@20':>18}{'NDCG@10 recall@20':>22}",
+        f"{'':38}{'all items':>20}{'new to the customer':>22}",
+        f"{'':38}{'NDCG@10 recall@20':>20}{'NDCG@10 recall@20':>22}{'behind':>20}",
         *(_line(one) for one in found.baselines),
+        "behind: 95 % interval of how much lower NDCG@10 is than the best one's, over the same customers",
     ]
 
 
 def _line(one: BaselineFigures) -> str:
     name = one.name if one.setting is None else f"{one.name} ({one.setting})"
-    new = (
-        "–" if one.new_ndcg_at_10 is None else f"{_shown(one.new_ndcg_at_10):>12}{_shown(one.new_recall_at_20 or 0.0)}"
-    )
-    return f"{name:<38}{_shown(one.ndcg_at_10):>8}{_shown(one.recall_at_20)}{new:>22}"
+    whole = _pair(one.ndcg_at_10, one.recall_at_20)
+    behind = "best" if one.behind_best is None else f"{one.behind_best[0]:.4f} to {one.behind_best[1]:.4f}"
+    return f"{name:<38}{whole:>20}{_pair(one.new_ndcg_at_10, one.new_recall_at_20):>22}{behind:>20}"
 
 
-def _shown(share: float) -> str:
-    return f"{share:10.4f}"
+def _pair(ndcg: float | None, recall: float | None) -> str:
+    return "–" if ndcg is None or recall is None else f"{ndcg:7.4f}{recall:10.4f}"
 
 
 def judge(scorer: Scorer, task: Task, items: int) -> tuple[Ranked, Ranked]:
@@ -195,15 +243,30 @@ def judge(scorer: Scorer, task: Task, items: int) -> tuple[Ranked, Ranked]:
     return _joined([whole for whole, _ in parts]), _joined([new for _, new in parts])
 
 
-def _figures(name: str, baseline: Baseline, events: Events) -> BaselineFigures:
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """What one baseline reached with its chosen setting, customer by customer."""
+
+    name: str
+    setting: str | None
+    whole: Ranked
+    new: Ranked
+
+
+def _reach(name: str, baseline: Baseline, events: Events) -> _Reached:
     items = len(events.items)
     chosen = _choose(baseline, events.validation, items)
     whole, new = judge(_fitted(baseline, events.test, items, chosen), events.test, items)
-    ndcg, recall = whole.means
-    new_ndcg, new_recall = new.means if len(new.ndcg) else (None, None)
+    return _Reached(name, None if baseline.setting is None else f"{chosen:g} {baseline.setting}", whole, new)
+
+
+def _figures(one: _Reached, best: _Reached) -> BaselineFigures:
+    ndcg, recall = one.whole.means
+    new_ndcg, new_recall = one.new.means if len(one.new.ndcg) else (None, None)
     return BaselineFigures(
-        name=name,
-        setting=None if baseline.setting is None else f"{chosen:g} {baseline.setting}",
+        name=one.name,
+        setting=one.setting,
+        behind_best=None if one is best else ranking.difference(one.whole.ndcg, best.whole.ndcg),
         ndcg_at_10=ndcg,
         recall_at_20=recall,
         new_ndcg_at_10=new_ndcg,

@@ -81,15 +81,19 @@ class Gradients:
 
 
 def _joined(weights: Sequence[nn.Parameter]) -> nn.Parameter:
-    """Give each weight a `.grad` in one buffer, and return a parameter with all of it as its `.grad`, and no values.
+    """Move the weights into one buffer, give each a `.grad` in another, and return both as one parameter.
 
-    The buffer has rows, the last one filled up with zeros, because norms are exact row by row.
+    The matrices come first, so that an optimizer that lets them decay finds them side by side, and the biases too. The
+    buffers have rows, the last one filled up with zeros, because norms are exact row by row.
     """
     device = weights[0].device if weights else None
-    sizes = [weight.numel() for weight in weights]
-    buffer = torch.zeros(-(-sum(sizes) // _COLUMNS), _COLUMNS, device=device)
-    for weight, part in zip(weights, torch.split(buffer.view(-1)[: sum(sizes)], sizes), strict=True):
-        weight.grad = part.view_as(weight)
-    whole = nn.Parameter(torch.zeros((), device=device).expand_as(buffer))
-    whole.grad = buffer
+    ordered = sorted(weights, key=lambda weight: weight.dim() == 1)
+    sizes = [weight.numel() for weight in ordered]
+    values, gradients = torch.zeros(2, -(-sum(sizes) // _COLUMNS), _COLUMNS, device=device)
+    parts = (torch.split(buffer.view(-1)[: sum(sizes)], sizes) for buffer in (values, gradients))
+    for weight, value, gradient in zip(ordered, *parts, strict=True):
+        weight.data = value.view_as(weight).copy_(weight.detach())
+        weight.grad = gradient.view_as(weight)
+    whole = nn.Parameter(values)
+    whole.grad = gradients
     return whole

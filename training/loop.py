@@ -57,8 +57,9 @@ class EpochFigures:
     """Whether `loss` is an estimate over sampled classes; the log loss on validation never is."""
 
     def line(self) -> str:
+        loss = "sampled loss" if self.is_sampled else "loss"
         return (
-            f"epoch {self.epoch:3d}  {'sampled loss' if self.is_sampled else 'loss'} {self.loss:.4f}  train {self.train_accuracy:.4f}  "
+            f"epoch {self.epoch:3d}  {loss} {self.loss:.4f}  train {self.train_accuracy:.4f}  "
             f"validation {self.validation_accuracy:.4f} (log loss {self.validation_log_loss:.4f})  "
             f"grad norm {self.grad_norm_median:.3g} (max {self.grad_norm_max:.3g})  "
             f"clipped {self.clipped_share:.1%}  {self.samples_per_second:,.0f} rows/s"

@@ -13,6 +13,7 @@ from typing import Any
 from torch import Tensor, nn, optim
 
 from training import config
+from training.adam import Adam
 from training.composite import CompositeOptimizer
 from training.features.text.encoder import TextEncoder
 from training.heads.head import Head
@@ -31,12 +32,12 @@ def sgd(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> optim
 
 def adam(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> optim.Optimizer:
     """Kingma & Ba 2015; weight decay is added to the gradient."""
-    return optim.Adam(_groups(parameters, settings), lr=settings.learning_rate, fused=True)
+    return Adam(_groups(parameters, settings), learning_rate=settings.learning_rate, decoupled=False)
 
 
 def adamw(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> optim.Optimizer:
     """Loshchilov & Hutter 2019; weight decay acts on the weights, apart from the gradient."""
-    return optim.AdamW(_groups(parameters, settings), lr=settings.learning_rate, fused=True)
+    return Adam(_groups(parameters, settings), learning_rate=settings.learning_rate, decoupled=True)
 
 
 def _groups(parameters: Iterable[nn.Parameter], settings: config.Optimizer) -> list[dict[str, Any]]:

@@ -12,41 +12,64 @@ from typing import Self
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from training.model import Mlp
 
 _aten = torch.ops.aten
 
-DERIVATIVES: Mapping[type[nn.Module], Callable[[Tensor, Tensor, Tensor], Tensor]] = MappingProxyType(
+ACTIVATIONS: Mapping[type[nn.Module], Callable[[Tensor, Tensor], object]] = MappingProxyType(
     {
-        nn.ReLU: lambda gradient, _before, after: _aten.threshold_backward(gradient, after, 0),
-        nn.GELU: lambda gradient, before, _after: _aten.gelu_backward(gradient, before),
-        nn.SiLU: lambda gradient, before, _after: _aten.silu_backward(gradient, before),
-        nn.Tanh: lambda gradient, _before, after: _aten.tanh_backward(gradient, after),
+        nn.ReLU: lambda before, after: torch.clamp_min(before, 0, out=after),
+        nn.GELU: lambda before, after: _aten.gelu.out(before, out=after),
+        nn.SiLU: lambda before, after: _aten.silu.out(before, out=after),
+        nn.Tanh: lambda before, after: torch.tanh(before, out=after),
     }
 )
-"""Activation → (gradient behind it, values before it, values behind it) → gradient before it."""
+"""Activation → (values before it, values behind it, which it overwrites)."""
+
+DERIVATIVES: Mapping[type[nn.Module], Callable[[Tensor, Tensor, Tensor], object]] = MappingProxyType(
+    {
+        nn.ReLU: lambda d, _before, after: _aten.threshold_backward.grad_input(d, after, 0, grad_input=d),
+        nn.GELU: lambda d, before, _after: _aten.gelu_backward.grad_input(d, before, grad_input=d),
+        nn.SiLU: lambda d, before, _after: _aten.silu_backward.grad_input(d, before, grad_input=d),
+        nn.Tanh: lambda d, _before, after: _aten.tanh_backward.grad_input(d, after, grad_input=d),
+    }
+)
+"""Activation → (gradient behind it, which becomes the one before it; values before it; values behind it)."""
+
+
+_BY_RESULT = frozenset({nn.ReLU, nn.Tanh})
+"""Activations whose derivative asks only for what is behind them, which can take the place of what was before."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Passed:
-    """What one forward pass leaves for the backward pass: layer by layer, what entered it and what it gave."""
+    """What one forward pass leaves for the backward pass, layer by layer; the next one overwrites all but the features.
 
-    entered: list[Tensor]
+    `hidden` and `gradients`, values and gradients of what entered each layer, begin at the second one.
+    """
+
+    features: Tensor
+    hidden: list[Tensor]
     gave: list[Tensor]
+    gradients: list[Tensor]
 
     @property
     def logits(self) -> Tensor:
         return self.gave[-1]
 
+    def entered(self, place: int) -> Tensor:
+        return self.hidden[place - 1] if place else self.features
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(slots=True, eq=False)
 class Perceptron:
     """Linear layers, the same activation behind each but the last."""
 
     layers: list[nn.Linear]
-    activation: nn.Module
+    activation: type[nn.Module]
+    _room: tuple[list[Tensor], list[Tensor], list[Tensor]] = ([], [], [])
+    """What `Passed` holds besides the features. It is kept, because new memory in every step takes longer."""
 
     @classmethod
     def of(cls, mlp: nn.Module) -> Self | None:
@@ -54,17 +77,16 @@ class Perceptron:
         if not isinstance(mlp, Mlp) or not all(weight.requires_grad for weight in mlp.parameters()):
             return None
         layers = [layer for layer in mlp if isinstance(layer, nn.Linear)]
-        between = [layer for layer in mlp if not isinstance(layer, nn.Linear)] or [nn.ReLU()]  # one layer asks none
-        is_plain = all(type(layer) in DERIVATIVES for layer in between)
-        return cls(layers, between[0]) if is_plain else None
+        between = [type(layer) for layer in mlp if not isinstance(layer, nn.Linear)] or [nn.ReLU]  # one layer asks none
+        return cls(layers, between[0]) if all(layer in DERIVATIVES for layer in between) else None
 
     def forward(self, features: Tensor) -> Passed:
         """float32 [N, width] through all layers; call it without autograd."""
-        passed = Passed([features], [])
-        for layer in self.layers:
-            if passed.gave:
-                passed.entered.append(self.activation(passed.gave[-1]))
-            passed.gave.append(functional.linear(passed.entered[-1], layer.weight, layer.bias))
+        passed = Passed(features, *self._room_for(features))
+        for place, layer in enumerate(self.layers):
+            if place:
+                ACTIVATIONS[self.activation](passed.gave[place - 1], passed.entered(place))
+            torch.addmm(layer.bias, passed.entered(place), layer.weight.t(), out=passed.gave[place])
         return passed
 
     def backward(self, passed: Passed, gradient: Tensor) -> None:
@@ -74,10 +96,18 @@ class Perceptron:
             passed: what `forward` returned.
             gradient: float32 [N, K], of the loss in the logits.
         """
-        derivative = DERIVATIVES[type(self.activation)]
         for place in reversed(range(len(self.layers))):
-            layer, entered = self.layers[place], passed.entered[place]
+            layer, entered = self.layers[place], passed.entered(place)
             torch.mm(gradient.t(), entered, out=layer.weight.grad)
             torch.sum(gradient, dim=0, out=layer.bias.grad)
             if place:
-                gradient = derivative(gradient @ layer.weight, passed.gave[place - 1], entered)
+                gradient = torch.mm(gradient, layer.weight, out=passed.gradients[place - 1])
+                DERIVATIVES[self.activation](gradient, passed.gave[place - 1], entered)
+
+    def _room_for(self, features: Tensor) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        gave = self._room[1]
+        if not gave or len(gave[-1]) != len(features):
+            gave = [features.new_empty(len(features), layer.out_features) for layer in self.layers]
+            hidden = gave[:-1] if self.activation in _BY_RESULT else [torch.empty_like(each) for each in gave[:-1]]
+            self._room = (hidden, gave, [torch.empty_like(each) for each in hidden])
+        return self._room

@@ -2,14 +2,15 @@
 
     OMP_NUM_THREADS=1 python bench/faults/run.py [--kills 20] [--non-finite 100] [--disks 20] [--seed 0]
 
-On 600 digits of scikit-learn. Each run is a child process that is really killed: a fork of this one after a run of its
-own, so the moments are those of training and export, not of imports. The report's plots are drawn in that first run only.
+On 600 digits of scikit-learn. Each run is a child process that is really killed: a fork of this one after a whole run,
+so the moments are those of training and export, not of imports. The plots of the report are drawn in that run only.
 Prints each case as it goes and one line a part; exits 1 where one case of one part is not as it must be. `--part` runs
 one of them alone.
 
 kills        SIGKILL at a random moment of a run, its export included; `--resume` must end with the same weights,
              metrics and golden examples as the run that nobody killed.
-exports      SIGKILL before each file operation of an export, one after the other: nothing loadable may be left.
+exports      SIGKILL before each file operation of an export, one after the other: nothing loadable may be left, or,
+             where only the sync after the rename is missing, the whole version.
 disks        an export whose files may not grow above a random size: the same, and the next try must succeed.
 non-finite   a NaN in a random element at a random step, in turn in data, labels, weights and gradients: step and tensor
              must be named (of a label, which never gets as far as a step, file and row), and nothing be exported.
@@ -18,6 +19,7 @@ non-finite   a NaN in a random element at a random step, in turn in data, labels
 from __future__ import annotations
 
 import argparse
+import collections
 import contextlib
 import io
 import os
@@ -49,7 +51,7 @@ from training.report import plots
 from training.run import Ready
 from training.weights import Weights
 
-EPOCHS = "fit.epochs=24"  # about as long as the export
+EPOCHS = 24  # about as long as the export
 
 
 def main() -> None:
@@ -80,39 +82,49 @@ def kills(folder: Path, count: int) -> tuple[int, int, str]:
     assert _wait(_train(folder / "whole")) == 0
     seconds = time.perf_counter() - started
     expected = _artifact(folder / "whole")
-    good, reached = 0, [0, 0]
+    good, reached = 0, collections.Counter[str]()
     for number in range(count):
         place = folder / str(number)
         child = _train(place)
         time.sleep(random.uniform(0.0, seconds))
         os.kill(child, signal.SIGKILL)
         was_complete = _wait(child) == 0
-        epochs = len(list((place / "runs" / "tiny").glob("epoch-*")))
-        reached[bool(epochs)] += 1
-        resumed = was_complete or _wait(_train(place, "--resume")) == 0
-        same = resumed and _artifact(place) == expected
-        _tell(f"kill {number}", same, f"complete {was_complete}, checkpoints {epochs}, resumed {resumed}")
+        moment = "after the end" if was_complete else _reached(place)
+        reached[moment] += 1
+        same = (was_complete or _wait(_train(place, "--resume")) == 0) and _artifact(place) == expected
+        _tell(f"kill {number}", same, moment)
         good += same
         shutil.rmtree(place)
-    return good, count, f"ended with the same weights; {reached[1]} were killed after the first checkpoint"
+    return good, count, "ended with the same weights; " + ", ".join(f"{reached[key]} {key}" for key in sorted(reached))
+
+
+def _reached(place: Path) -> str:
+    """Where a killed run was; its checkpoints go only when its version is published."""
+    if _versions(place):
+        return "after publishing"
+    epochs = [int(path.name.removeprefix("epoch-")) for path in (place / "runs" / "tiny").glob("epoch-*[0-9]")]
+    if not epochs:
+        return "before the first checkpoint"
+    return "in the export" if max(epochs) == EPOCHS else "between the first and the last checkpoint"
 
 
 def exports(folder: Path, most: int) -> tuple[int, int, str]:
     """Before the first, second, … file operation, until an export has no more."""
     _checkpointed(folder)
-    place, good = folder / "place", 0
-    what = "kills of an export left nothing that can be loaded"
+    place, good, whole = folder / "place", 0, 0
     for number in range(most):
         shutil.rmtree(place, ignore_errors=True)
         shutil.copytree(folder / "ready", place)
         code = _wait(_child(lambda number=number: _resume_killed(place, number)))
         if code == 0:  # none is left: this one was whole
-            return good, number, what
-        clean = code == -signal.SIGKILL and not _versions(place)
-        _tell(f"export {number}", clean, f"ended with {code}")
+            return good, number, f"kills of an export left nothing to load; {whole}, after the rename, a whole version"
+        left = len(_versions(place))
+        whole += left
+        clean = code == -signal.SIGKILL and whole <= 1
+        _tell(f"export {number}", clean, f"ended with {code}, versions left: {left}")
         good += clean
     assert _wait(_train(place, "--resume")) == 0
-    return good if len(_versions(place)) == 1 else 0, most, what
+    return good if len(_versions(place)) == 1 else 0, most, "first kills of an export left nothing to load"
 
 
 def disks(folder: Path, count: int) -> tuple[int, int, str]:
@@ -136,7 +148,7 @@ def disks(folder: Path, count: int) -> tuple[int, int, str]:
 def non_finite(folder: Path, count: int) -> tuple[int, int, str]:
     """Data, labels, weights and gradients in turn."""
     tiny.write(folder)
-    ready = run.read(run_file.read(folder / "run.toml", [*tiny.places(folder), EPOCHS]))
+    ready = run.read(run_file.read(folder / "run.toml", [*tiny.places(folder), f"fit.epochs={EPOCHS}"]))
     puts = (_put_into_data, _put_into_labels, _put_into_weights, _put_into_gradients)
     good = sum(puts[number % len(puts)](ready, folder) for number in range(count))
     good -= bool(_versions(folder))
@@ -266,7 +278,7 @@ def _train(place: Path, *flags: str) -> int:
 
 def _arguments(place: Path, *flags: str) -> list[str]:
     """Models and checkpoints in `place`, the data beside it, because a checkpoint belongs to its data."""
-    settings = (part for one in [*tiny.places(place), EPOCHS] for part in ("--set", one))
+    settings = (part for one in [*tiny.places(place), f"fit.epochs={EPOCHS}"] for part in ("--set", one))
     return ["train", str(place.parent / "run.toml"), *settings, *flags]
 
 
@@ -278,7 +290,6 @@ def _child(work: Callable[[], int]) -> int:
     try:
         silent = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silent, 1)
-        os.dup2(silent, 2)
         code = work()
     finally:
         os._exit(code)

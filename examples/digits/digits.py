@@ -163,19 +163,19 @@ client.wait_until_ready(timeout_seconds=60)
 # %% [markdown]
 # ## 6. Ask
 #
-# `coverage=0.99` asks for a set of labels that holds the true one in 99 of 100 cases: one label where the model is
+# `coverage=0.95` asks for a set of labels that holds the true one in 95 of 100 cases: one label where the model is
 # sure, more where it is not. `abstain=True` says where it had better not decide, so that at most 5 in 100 of its
 # answers are wrong. Here are the test digits that it is least sure of.
 
 # %%
-answers = client.predict(test_images, coverage=0.99, abstain=True)
+answers = client.predict(test_images, coverage=0.95, abstain=True)
 unsure = np.argsort([answer.probability for answer in answers])[:8]
 
 figure, axes = plt.subplots(2, 8, figsize=(12, 3.4), layout="constrained", height_ratios=(2, 1))
 for place, row in enumerate(unsure):
     answer = answers[row]
     axes[0, place].imshow(test_images[row], cmap="gray_r")
-    axes[0, place].set_title(f"true {test_labels[row]}: {{{', '.join(answer.prediction_set)}}}", fontsize=9)
+    axes[0, place].set_title(f"true {test_labels[row]}\n{{{', '.join(answer.prediction_set)}}}", fontsize=10)
     axes[0, place].axis("off")
     axes[1, place].bar([top.label for top in answer.top], [top.probability for top in answer.top])
     axes[1, place].set_ylim(0, 1)
@@ -187,7 +187,7 @@ covered = np.array([str(label) in answer.prediction_set for answer, label in zip
 sizes = np.array([len(answer.prediction_set) for answer in answers])
 answered = np.array([not answer.abstained for answer in answers])
 print(f"right: {right.mean():.2%}")
-print(f"sets for 99%: the true label in {covered.mean():.2%} of them, {sizes.mean():.2f} labels on average")
+print(f"sets for 95%: the true label in {covered.mean():.2%} of them, {sizes.mean():.2f} labels on average")
 print(f"answered: {answered.mean():.2%}, of these right: {right[answered].mean():.2%}")
 
 # %% [markdown]

@@ -123,12 +123,16 @@ class Batcher:
         """
         if self._is_busy or not caller.is_alone() or caller.seconds_left() is not None:
             return None
-        rows = self.rows(tensors)
-        size = rows * max((tensors[name].shape[1] for name in self._texts), default=1)
+        size = rows = self.rows(tensors)
+        if self._texts:
+            size *= max(tensors[name].shape[1] for name in self._texts)
         if size > self._cap or self._pace.expected(size) > self._inline_seconds:
             return None
-        self._meter.waited((0.0,))
-        results, ran = self._timed(tensors, size, time.perf_counter)
+        try:
+            results, ran = self._timed(tensors, size, time.perf_counter)
+        except Exception:
+            self._meter.waited((0.0,))  # of runs that end well it is counted with them
+            raise
         self._uncounted.append(ran)
         if rows > FEW_ROWS or self._texts or len(self._uncounted) == MOST_UNCOUNTED:
             asyncio.get_running_loop().call_soon(self.settle)  # while the answer is on its way
@@ -137,10 +141,13 @@ class Batcher:
     def settle(self) -> None:
         """Count the runs that were not counted yet."""
         runs, self._uncounted = self._uncounted, []
-        if runs and self._texts:
+        if not runs:
+            return
+        self._meter.waited([0.0] * len(runs))
+        if self._texts:
             for ran in runs:
                 self._meter.ran(*ran)
-        elif runs:
+        else:
             self._meter.ran_several(runs)
 
     def submit(self, tensors: Tensors, caller: Caller) -> asyncio.Future[Share]:
@@ -219,10 +226,11 @@ class Batcher:
         session = self._session()
         if session is None:
             raise ClientGone
+        found = remarks(self._inputs, tensors)  # before the run, while the rows are in the processor's cache
         entered = time.perf_counter()
         outputs = session.run(tensors)
         left = time.perf_counter()
-        results = Results(self.words, outputs, remarks(self._inputs, tensors))
+        results = Results(self.words, outputs, found)
         results.span = (entered, left)
         self._pace.note(size, clock() - began)
         return results, Ran(results, tensors, left - entered)

@@ -19,7 +19,9 @@ from service.telemetry import drift, layout, metric
 _SATURATED, _NOVEL = 0.999, 0.01
 _LATENCY, _INFERENCE, _ROWS = metric.LATENCY_SECONDS, metric.INFERENCE_SECONDS, metric.BATCH_ROWS
 _STATUS_COUNT = len(layout.STATUSES) + 1
-_WIDTH = len(_LATENCY) + 2
+_CLASS_COUNT, _WIDTH = len(layout.CLASSES), len(_LATENCY) + 2
+_OK = 200
+_OK_PLACES = layout.status_place(_OK), layout.class_place(_OK)
 _CONFIDENCE_LIST, _ENTROPY_LIST = metric.CONFIDENCE.buckets, metric.ENTROPY.buckets
 _CONFIDENCE, _ENTROPY = np.array(_CONFIDENCE_LIST, dtype=np.float32), np.array(_ENTROPY_LIST, dtype=np.float32)
 _LABELS_END = 1 + layout.LABELS + 1
@@ -133,8 +135,11 @@ class Meter:
     def answered(self, route: int, status: int, seconds: float) -> None:
         """A request was answered; `route` is the number of one that asks a version."""
         numbers = self._numbers
-        numbers[self._requests + route * _STATUS_COUNT + layout.status_place(status)] += 1.0
-        start = self._latency + (route * len(layout.CLASSES) + layout.class_place(status)) * _WIDTH
+        status_place, class_place = (
+            _OK_PLACES if status == _OK else (layout.status_place(status), layout.class_place(status))
+        )
+        numbers[self._requests + route * _STATUS_COUNT + status_place] += 1.0
+        start = self._latency + (route * _CLASS_COUNT + class_place) * _WIDTH
         numbers[start + bisect_left(_LATENCY, seconds)] += 1.0
         numbers[start + _WIDTH - 1] += seconds
 

@@ -115,6 +115,8 @@ def test_the_command_prints_the_table(capsys: pytest.CaptureFixture[str]) -> Non
         assert f"{one.ndcg_at_10:.4f}" in shown
     best = max(found.baselines, key=lambda one: one.ndcg_at_10)
     assert best.name == "personal frequency"
+    assert [one.name for one in found.baselines if one.behind_best is None] == [best.name]
+    assert all(one.behind_best[0] < one.behind_best[1] for one in found.baselines if one.behind_best is not None)
 
 
 def test_other_data_than_purchases_has_no_baselines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

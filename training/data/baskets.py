@@ -113,13 +113,23 @@ def read(source: EventSource) -> Events:
     left_out["of rare or new items"] = frame.height - known.height
     customers = tuple(known[_CUSTOMER].unique().sort())
     purchases = _purchases(known, items, customers)
-    validation = _task(purchases.before(end), end - source.validation_days)
-    test = _task(purchases, end)
-    for name, task in (("validation", validation), ("test", test)):
-        if not len(task):
+    validation = task(purchases.before(end), end - source.validation_days)
+    test = task(purchases, end)
+    for name, one in (("validation", validation), ("test", test)):
+        if not len(one):
             expected = "customers who bought before it and again from then on"
             raise Refusal(source.file, f"{name} split", expected=expected, found="none")
     return Events(items, customers, validation, test, files, left_out)
+
+
+def task(purchases: Purchases, day: float) -> Task:
+    """What is to be told at a point in time, of purchases before and after it; perhaps of no customer."""
+    past, future = purchases.before(day), purchases.since(day)
+    known = np.isin(future.customers, past.customers)
+    customers, first_rows = np.unique(future.customers[known], return_index=True)
+    first_baskets = future.baskets[known][first_rows]
+    baskets = tuple(np.sort(future.items[future.baskets == basket]) for basket in first_baskets)
+    return Task(day, past, customers, baskets)
 
 
 def _columns(source: EventSource, frame: pl.DataFrame) -> pl.DataFrame:
@@ -239,12 +249,3 @@ def _purchases(known: pl.DataFrame, items: tuple[str, ...], customers: tuple[str
 
 def _numbers(words: tuple[str, ...]) -> dict[str, int]:
     return {word: number for number, word in enumerate(words)}
-
-
-def _task(purchases: Purchases, day: float) -> Task:
-    past, future = purchases.before(day), purchases.since(day)
-    known = np.isin(future.customers, past.customers)
-    customers, first_rows = np.unique(future.customers[known], return_index=True)
-    first_baskets = future.baskets[known][first_rows]
-    baskets = tuple(np.sort(future.items[future.baskets == basket]) for basket in first_baskets)
-    return Task(day, past, customers, baskets)

@@ -10,15 +10,35 @@ import polars as pl
 from clipmax.refusal import Refusal
 from training.data.dataset import Indices
 
+MANY_CLASSES = 10_000
+"""Above, splits are made in one pass, and a class need not be in all of them."""
+
 
 def stratified(labels: Indices, share: float, seed: int) -> tuple[Indices, Indices]:
-    """`share` of every class aside, at least one row of each, and never all; both sides ascending."""
+    """`share` of every class aside, at least one row of each, and never all; both sides ascending.
+
+    Of very many classes most have few rows: there every class keeps a row, and may have none aside.
+    """
     generator = np.random.default_rng(seed)
+    if len(labels) and labels.max() >= MANY_CLASSES:
+        return _stratified_at_once(labels, share, generator)
     is_aside = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         rows = generator.permutation(np.flatnonzero(labels == label))
         count = min(max(1, round(share * len(rows))), len(rows) - 1)
         is_aside[rows[:count]] = True
+    return np.flatnonzero(~is_aside), np.flatnonzero(is_aside)
+
+
+def _stratified_at_once(labels: Indices, share: float, generator: np.random.Generator) -> tuple[Indices, Indices]:
+    """In one sort, where a look at all rows for each class would take hours."""
+    shuffled = generator.permutation(len(labels))
+    order = shuffled[np.argsort(labels[shuffled], kind="stable")]
+    counts = np.bincount(labels)
+    place = np.arange(len(labels)) - np.repeat(np.cumsum(counts) - counts, counts)  # of each row within its class
+    drawn = np.floor(share * counts + generator.random(len(counts))).astype(np.int64)
+    is_aside = np.zeros(len(labels), dtype=bool)
+    is_aside[order] = place < np.repeat(np.minimum(drawn, counts - 1), counts)
     return np.flatnonzero(~is_aside), np.flatnonzero(is_aside)
 
 

@@ -41,8 +41,8 @@ class ImageEncoder(nn.Module):
         return cls(schema, mean=mean, deviation=deviation or span)
 
     def forward(self, images: Tensor) -> Tensor:
-        pixels = images.to(torch.float32).clamp(self.minimum, self.maximum)  # a copy, so the rest may work in place
-        return pixels.sub_(self.mean).div_(self.deviation).flatten(1)
+        pixels = images.to(torch.float32, copy=True)  # so the rest may work in place
+        return pixels.clamp_(self.minimum, self.maximum).sub_(self.mean).div_(self.deviation).flatten(1)
 
 
 def _moments(images: Column) -> tuple[float, float]:

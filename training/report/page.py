@@ -60,7 +60,7 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters |= {"share": _share, "number": _number, "plain_json": _plain_json}
+    found.filters |= {"share": _share, "number": _number, "plain_json": _plain_json, "breakable": _breakable}
     return found
 
 
@@ -69,6 +69,11 @@ def style_sheet() -> dict[str, str]:
     css = (_FOLDER / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(css.encode()).digest()).decode("ascii")
     return {"css": Markup(css), "css_sha256": digest}  # noqa: S704  # our own file
+
+
+def _breakable(label: str) -> Markup:
+    """A label that does not fit into its line goes on behind an underscore."""
+    return Markup("_<wbr>").join(label.split("_"))
 
 
 def _share(value: float | None, digits: int = 2) -> str:

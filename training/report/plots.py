@@ -84,11 +84,8 @@ def _norms(axes: Axes, report: Report) -> str:
 
 
 def _clipped(axes: Axes, report: Report) -> str:
-    epochs = [epoch.epoch for epoch in report.epochs]
-    axes.bar(epochs, [epoch.clipped_share for epoch in report.epochs], color=FIRST)
-    _epochs(axes)
-    axes.set_ylabel("steps clipped")
-    axes.set_ylim(0, 1)
+    _lines(axes, report, "share of steps", {"clipped": ([epoch.clipped_share for epoch in report.epochs], FIRST)})
+    axes.set_ylim(-0.03, 1.03)
     axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     return "Share of steps by epoch whose gradient was shortened"
 
@@ -128,6 +125,7 @@ def _layers(axes: Axes, report: Report) -> str:
         for name, color in zip(shown, _LAYERS, strict=False)
     }
     _lines(axes, report, "gradient norm", series, log=True)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     return "Gradient norm of each layer on the sample by epoch"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,21 +117,14 @@ def test_what_no_distribution_gives_is_refused(published: Path, outputs: Top, fi
     assert refusal.value.field == field
 
 
-def test_a_tie_may_be_broken_the_other_way(folder: Path) -> None:
-    """Two classes as probable as each other but for rounding may change places on another machine."""
+def test_the_last_class_may_tie_with_one_that_is_not_named(folder: Path) -> None:
+    """Which of the two is named may differ from machine to machine; its probability may not."""
 
-    def tie(document: dict[str, Any]) -> None:
-        example = document["golden"][0]
-        example["top_indices"][8:] = reversed(example["top_indices"][8:])
-        example["top_probabilities"][8:] = [example["top_probabilities"][9]] * 2
+    def exchange(document: dict[str, Any]) -> None:
+        document["golden"][0]["top_indices"][-1] = 11_999
 
-    gap = np.diff(json.loads((folder / "manifest.json").read_bytes())["golden"][0]["top_probabilities"][8:])
-    rewrite(folder, tie)
-    if abs(gap[0]) > golden.TOLERANCE:
-        with pytest.raises(Refusal):
-            load(folder)
-    else:
-        load(folder)
+    rewrite(folder, exchange)
+    load(folder)
 
 
 def test_more_labels_than_the_manifest_holds_lie_in_a_file(published: Path) -> None:

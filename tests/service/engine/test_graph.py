@@ -63,7 +63,7 @@ def test_any_other_place_is_refused(tmp_path: Path, location: str) -> None:
     """Also the same file by another name."""
     folder = artifacts.publish(tmp_path)
     move_weight(folder, location=location)
-    with pytest.raises(Refusal, match="external data in model.onnx.data, found another place"):
+    with pytest.raises(Refusal, match=r"external data in model\.onnx\.data, found another place"):
         load(folder)
 
 

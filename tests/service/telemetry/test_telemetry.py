@@ -151,9 +151,7 @@ def test_rows_that_deserve_a_remark_are_counted(untouched: Running) -> None:
 
 def test_openmetrics_is_given_to_who_asks_for_it(untouched: Running) -> None:
     """As Prometheus does by its Accept header."""
-    answer = httpx.get(
-        f"{untouched.url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"}
-    )
+    answer = httpx.get(f"{untouched.url}/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
 

@@ -25,6 +25,16 @@ def test_every_class_is_on_both_sides(counts: list[int], share: float, seed: int
         assert (labels[aside] == label).sum() == min(max(1, round(share * count)), count - 1)
 
 
+def test_very_many_classes_are_split_at_once_and_keep_a_row_each() -> None:
+    """Every class stays among those kept, and the share is kept over all rows, though most classes have few."""
+    counts = np.random.default_rng(0).geometric(0.3, size=splits.MANY_CLASSES + 5)
+    labels = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    kept, aside = splits.stratified(labels, 0.2, 3)
+    assert sorted([*kept, *aside]) == list(range(len(labels)))
+    assert len(np.unique(labels[kept])) == len(counts)
+    assert 0.12 < len(aside) / len(labels) < 0.2  # classes of one row have none aside
+
+
 @given(st.lists(st.integers(0, 9) | st.none(), min_size=10, max_size=60), shares, seeds)
 def test_a_group_is_never_on_both_sides(groups: list[int | None], share: float, seed: int) -> None:
     """Rows without a group are one group."""
