@@ -28,8 +28,8 @@ DEFAULT_TOP_K = 3
 _FEW_ROWS = 4
 """Up to this many rows plain Python sorts the labels faster than numpy, whose calls cost a microsecond each."""
 
-_FEW_LABELS = 64
-"""Up to this many labels a full sort of a row costs no more than finding its top first."""
+_FEW_LABELS, _SORTED_LABELS = 64, 128
+"""Up to this many labels, of few rows and of many, a full sort costs no more than finding each row's top first."""
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
@@ -348,9 +348,9 @@ def top(outputs: Outputs, top_k: int) -> tuple[list[int], list[str]]:
         return outputs.top_indices[:, :top_k].reshape(-1).tolist(), numbers
     probabilities = outputs.probabilities
     labels = probabilities.shape[1]
-    if labels > _FEW_LABELS and top_k < labels:
+    if labels > _SORTED_LABELS and top_k < labels:
         order = np.array([_partial_order(row, top_k) for row in probabilities])
-    elif len(probabilities) <= _FEW_ROWS:
+    elif len(probabilities) <= _FEW_ROWS and labels <= _FEW_LABELS:
         return _top_of_few(probabilities, top_k)
     else:
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]

@@ -30,13 +30,14 @@ class Adam(optim.Adam):
         self._joined: list[_Joined] | None = None
 
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
-        """One step along every `.grad`."""
+        """One step along every `.grad`; no closure is called."""
+        del closure
         if self._joined is None:
             self._joined = self._join()
         if not all(joined.stands() for joined in self._joined):
             self._joined = []
         if not self._joined:
-            super().step(closure)
+            super().step()
         for joined, group in zip(self._joined, self.param_groups, strict=False):
             joined.step(group)
 
@@ -49,7 +50,7 @@ class Adam(optim.Adam):
 
     def _join(self) -> list[_Joined]:
         """One of each group, or none at all."""
-        weights = [[weight for weight in group["params"] if weight.grad is not None] for group in self.param_groups]
+        weights = [[weight for weight in group["params"] if weight.requires_grad] for group in self.param_groups]
         return [_Joined.of(each, self.state) for each in weights] if all(map(_are_joined, weights)) else []
 
 
@@ -102,7 +103,13 @@ class _Joined:
 
 def _are_joined(weights: Sequence[nn.Parameter]) -> bool:
     weights = sorted(weights, key=Tensor.storage_offset)
-    return bool(weights) and _lie_together(weights) and _lie_together([weight.grad for weight in weights])
+    gradients = [weight.grad for weight in weights]
+    return (
+        bool(weights)
+        and all(gradient is not None for gradient in gradients)
+        and _lie_together(weights)
+        and _lie_together(gradients)
+    )
 
 
 def _lie_together(tensors: Sequence[Any]) -> bool:

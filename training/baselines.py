@@ -34,6 +34,7 @@ _CHOOSERS = 2048
 """Customers that the weights of the conditional logit are fitted on, at most: bounds memory, ample for four weights."""
 _CHOICE_DAYS = 30.0
 _CHOICE_RIDGE = 100.0
+_CHOICE_FEATURES = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,13 +137,10 @@ def conditional_logit(past: Past, window: float) -> Scorer:
 
     Its features are log(1 + times bought), whether it was bought at all, the score of EASE where it was not, and
     log(1 + recent popularity). The weights are fitted on the first baskets of the last 30 days from what was known
-    before them; then the features are made anew from all that is known.
+    before them; then the features are made anew from all that is known. Without such baskets all weights are 0.
     """
-    day = past.day - _CHOICE_DAYS
-    task = baskets.task(past.purchases, day)
-    if not len(task):
-        return personal_frequency(past, window)
-    weights = _choice_weights(task, past.items, window)
+    task = baskets.task(past.purchases, past.day - _CHOICE_DAYS)
+    weights = _choice_weights(task, past.items, window) if len(task) else np.zeros(_CHOICE_FEATURES)
     features = _choice_features(past, window)
     return lambda counts: choice.scores(features(counts), weights)
 

@@ -1,7 +1,7 @@
 """Features of every item for every customer and what was bought → the weights of a softmax over all items.
 
-The conditional logit of McFadden (1974): P(item | customer) ∝ exp(Σ weight · feature). Its log likelihood is concave, so
-there is one best answer and no chance in it.
+The conditional logit of McFadden (1974): P(item | customer) ∝ exp(Σ weight · feature). Its log likelihood is concave,
+so there is one best answer and no chance in it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.floating]
 
 _RIDGE = 1e-3
-"""Half the weight of the squared weights: they stay finite where a feature alone tells all."""
+"""Of the sum of the squared weights: they stay finite where a feature alone tells all."""
 _STEPS = 100
 _CLOSE = 1e-5
 _LEAST_STEP = 1e-6

@@ -237,6 +237,27 @@ def _run_baselines(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _configure_export(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--approximate", type=Path, required=True, metavar="VERSION_FOLDER", help="a version of very many classes"
+    )
+    parser.add_argument("run", type=Path, metavar="RUN.toml", help="whose [data] names rows to choose and to judge by")
+    parser.add_argument("--cells", type=_positive(int), metavar="N", help="of classes; twice the root of their number")
+    parser.add_argument("--seed", type=int, default=0, help="of the cells and the drawn classes; default: %(default)s")
+
+
+def _run_export(arguments: argparse.Namespace) -> int:
+    if not _has_torch():
+        return FAILED
+    from training import run_file
+    from training.approximate import export
+
+    settings = run_file.read(arguments.run)
+    made = export.of_run(arguments.approximate, settings, count=arguments.cells, seed=arguments.seed)
+    print("\n".join(export.lines(made)))
+    return DONE
+
+
 def _has_torch() -> bool:
     if importlib.util.find_spec("torch") is not None:
         return True
@@ -282,6 +303,11 @@ EVALUATE = Command(
     help="measure a published version on the test split, by the graph that is served",
     configure=_configure_evaluate,
     run=_run_evaluate,
+)
+EXPORT = Command(
+    help="publish a faster version of very many classes, with what it was measured to miss",
+    configure=_configure_export,
+    run=_run_export,
 )
 COMPARE = Command(
     help="say what changed from one version to another, on the same rows",

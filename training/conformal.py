@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from clipmax.conformal import Conformal, Method, contains, kept_ranks, label_scores, threshold
+from clipmax.conformal import Conformal, Method, kept_ranks, label_scores, threshold
 from training.metrics import check_rows
 
 Floats = npt.NDArray[np.float64]
@@ -60,7 +61,14 @@ def fit(probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, method: Method =
 def measure(
     conformal: Conformal, probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, coverage: float
 ) -> SetFigures:
-    """What the sets for one coverage hold on other rows, over all and for each class.
+    """What the sets for one coverage hold on other rows, over all and for each class; see `measure_all`."""
+    return measure_all(conformal, probabilities, labels, coverages=(coverage,))[0]
+
+
+def measure_all(
+    conformal: Conformal, probabilities: npt.ArrayLike, labels: npt.ArrayLike, *, coverages: Sequence[float]
+) -> list[SetFigures]:
+    """The same for several coverages: the labels' scores, which of many classes take seconds, are computed once.
 
     Shape: probabilities float [N, K], labels int [N].
 
@@ -70,10 +78,15 @@ def measure(
     """
     values, true = np.asarray(probabilities), np.asarray(labels)
     check_rows(values, true, where="conformal")
+    scores = label_scores(conformal.method, values)
+    return [_measure(conformal, scores, true, coverage) for coverage in coverages]
+
+
+def _measure(conformal: Conformal, scores: Floats, true: Integers, coverage: float) -> SetFigures:
     limit = threshold(conformal, coverage)
-    inside = contains(conformal.method, values, limit)
+    inside = scores <= limit
     covered, sizes = inside[np.arange(len(true)), true], inside.sum(axis=1)
-    hits, support = (np.bincount(true[rows], minlength=values.shape[1]) for rows in (covered, slice(None)))
+    hits, support = (np.bincount(true[rows], minlength=scores.shape[1]) for rows in (covered, slice(None)))
     return SetFigures(
         asked=coverage,
         threshold=limit,

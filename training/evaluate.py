@@ -17,7 +17,7 @@ from training.config import Run
 from training.data import sources
 from training.data.dataset import Dataset
 from training.data.recoding import recode
-from training.report.build import COVERAGES, selective_figures, set_figures, split_figures
+from training.report.build import selective_figures, set_figures, split_figures
 from training.report.figures import FoundNovel, PredictionSets, Selective, SplitFigures
 from training.report.novelty import found_novel
 
@@ -55,9 +55,7 @@ def evaluate(folder: Path, run: Run) -> Evaluation:
         same_data=manifest.data is not None and dataset.fingerprint() == manifest.data.fingerprint,
         test=split_figures(found, manifest.temperature),
         manifest_metrics=manifest.metrics,
-        prediction_sets=tuple(
-            set_figures(table, found, coverage) for table in _tables(manifest) for coverage in COVERAGES
-        ),
+        prediction_sets=tuple(sets for table in _tables(manifest) for sets in set_figures(table, found)),
         selective=selective_figures(manifest.abstention, found) if manifest.abstention else None,
         novelty=found_novel(manifest.novelty, found) if manifest.novelty else (),
     )

@@ -199,12 +199,14 @@ def evaluate(logits: npt.ArrayLike, labels: npt.ArrayLike, temperature: float) -
     """
     values, true = np.asarray(logits), np.asarray(labels)
     check_rows(values, true)
-    calibrated = np.exp(log_probabilities(values, temperature))
+    log_calibrated = log_probabilities(values, temperature)
+    log_loss_calibrated = float(-log_calibrated[np.arange(len(true)), true].mean())
+    calibrated = np.exp(log_calibrated)
     return Metrics(
         rows=len(true),
         accuracy=accuracy(values, true),
         macro_f1=macro_f1(values, true),
-        log_loss=log_loss(values, true, temperature),
+        log_loss=log_loss_calibrated,
         brier=brier(calibrated, true),
         ece=ece(calibrated, true),
         ece_uncalibrated=ece(np.exp(log_probabilities(values)), true),

@@ -42,6 +42,7 @@ NAMES: Mapping[str, str] = {
 }  # fmt: skip
 SEEDS: Mapping[str, tuple[int, ...]] = {"banking77": (0, 1, 2)}
 DRAWS = 300
+SHOWN = (0.9, 0.95, 0.99)
 TEMPERATURE_HEAD = (
     "| run | rows: for T, test | accuracy | T | log loss, before → after | ECE, before → after "
     "| by chance: mean, 95 % | with T's chance: 95 % |"
@@ -167,7 +168,8 @@ def _sets(found: Sequence[Found]) -> str:
     for one in found:
         by_coverage: dict[float, list[Mapping[str, Any]]] = {}
         for sets in one.evaluation["prediction_sets"]:  # plain ones first
-            by_coverage.setdefault(sets["asked"], []).append(sets)
+            if sets["asked"] in SHOWN:
+                by_coverage.setdefault(sets["asked"], []).append(sets)
         for place, (asked, (plain, adaptive)) in enumerate(by_coverage.items()):
             name = "" if place else f"{one.name}, {one.promised_on:,} "
             cells = " | ".join(f"{sets['coverage']:.1%}, {sets['mean_size']:.2f}" for sets in (plain, adaptive))

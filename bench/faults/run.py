@@ -7,8 +7,8 @@ so the moments are those of training and export, not of imports. The plots of th
 Prints each case as it goes and one line a part; exits 1 where one case of one part is not as it must be. `--part` runs
 one of them alone.
 
-kills        SIGKILL at a random moment of a run, its export included; `--resume` must end with the same weights,
-             metrics and golden examples as the run that nobody killed.
+kills        SIGKILL at a random moment of a run, its export included, or after a random epoch; `--resume` must end with
+             the same weights, metrics and golden examples as the run that nobody killed.
 exports      SIGKILL before each file operation of an export, one after the other: nothing loadable may be left, or,
              where only the sync after the rename is missing, the whole version.
 disks        an export whose files may not grow above a random size: the same, and the next try must succeed.
@@ -48,10 +48,12 @@ from tests.training import tiny
 from training import loop, run, run_file
 from training.loop import Progress
 from training.report import plots
+from training.report.figures import Report
 from training.run import Ready
 from training.weights import Weights
 
-EPOCHS = 24  # about as long as the export
+EPOCHS = 24
+PATIENCE_SECONDS = 60.0
 
 
 def main() -> None:
@@ -76,7 +78,7 @@ def main() -> None:
 
 
 def kills(folder: Path, count: int) -> tuple[int, int, str]:
-    """At random moments of the time that a whole run takes."""
+    """In turn at a random moment of the time that a whole run takes, and soon after a random epoch's checkpoint."""
     tiny.write(folder)
     started = time.perf_counter()
     assert _wait(_train(folder / "whole")) == 0
@@ -86,7 +88,10 @@ def kills(folder: Path, count: int) -> tuple[int, int, str]:
     for number in range(count):
         place = folder / str(number)
         child = _train(place)
-        time.sleep(random.uniform(0.0, seconds))
+        if number % 2:
+            _await_checkpoint(place, random.randrange(1, EPOCHS))
+        else:
+            time.sleep(random.uniform(0.0, seconds))
         os.kill(child, signal.SIGKILL)
         was_complete = _wait(child) == 0
         moment = "after the end" if was_complete else _reached(place)
@@ -94,18 +99,32 @@ def kills(folder: Path, count: int) -> tuple[int, int, str]:
         same = (was_complete or _wait(_train(place, "--resume")) == 0) and _artifact(place) == expected
         _tell(f"kill {number}", same, moment)
         good += same
-        shutil.rmtree(place)
+        shutil.rmtree(place, ignore_errors=True)
     return good, count, "ended with the same weights; " + ", ".join(f"{reached[key]} {key}" for key in sorted(reached))
+
+
+def _await_checkpoint(place: Path, epoch: int) -> None:
+    """Until it is there, and a random part of the epoch after it; a newer one does as well."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while _newest(place) < epoch and time.monotonic() < deadline:
+        time.sleep(0.001)
+    time.sleep(random.uniform(0.0, 0.05))
+
+
+def _newest(place: Path) -> int:
+    """The epoch of the newest checkpoint, 0 without one."""
+    found = (place / "runs" / "tiny").glob("epoch-*")
+    return max((int(path.name.removeprefix("epoch-")) for path in found), default=0)
 
 
 def _reached(place: Path) -> str:
     """Where a killed run was; its checkpoints go only when its version is published."""
     if _versions(place):
         return "after publishing"
-    epochs = [int(path.name.removeprefix("epoch-")) for path in (place / "runs" / "tiny").glob("epoch-*[0-9]")]
-    if not epochs:
+    newest = _newest(place)
+    if newest == 0:
         return "before the first checkpoint"
-    return "in the export" if max(epochs) == EPOCHS else "between the first and the last checkpoint"
+    return "in the export" if newest == EPOCHS else "between the first and the last checkpoint"
 
 
 def exports(folder: Path, most: int) -> tuple[int, int, str]:
@@ -264,8 +283,13 @@ def _steps(ready: Ready) -> int:
 def _warm_up() -> None:
     """A whole run here, silent: what it imports, compiles and draws, its children have."""
     draw = plots.draw
-    drawn: list[dict[str, str]] = []
-    plots.draw = lambda report: drawn[0] if drawn else drawn.append(draw(report)) or drawn[0]
+
+    def draw_once(report: Report) -> dict[str, str]:
+        drawn = draw(report)
+        plots.draw = lambda _: drawn
+        return drawn
+
+    plots.draw = draw_once
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         tiny.write(Path(folder))
         assert cli.main(_arguments(Path(folder) / "warm")) == 0

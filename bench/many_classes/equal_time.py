@@ -137,9 +137,10 @@ def _exact(trunk: nn.Module, head: Head, task: Task) -> tuple[float, float]:
     *_, buckets, labels = task
     hidden = trunk(buckets)
     loss = chunked(hidden, head.weight, head.bias, labels).item()
-    right = sum(
-        int((head(hidden[rows]).argmax(dim=1) == labels[rows]).sum()) for rows in torch.arange(len(labels)).split(256)
-    )
+    right = 0
+    for start in range(0, len(labels), BATCH):
+        rows = slice(start, start + BATCH)
+        right += int((head(hidden[rows]).argmax(dim=1) == labels[rows]).sum())
     return loss, right / len(labels)
 
 

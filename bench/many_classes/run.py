@@ -1,9 +1,9 @@
 """What many classes cost: a training step, its memory, and an answer, for K = 10 to 1,000,000.
 
-    python bench/many_classes/run.py    # about two minutes, 5 GB of memory
+    python bench/many_classes/run.py [torch chunked sampled serve]    # all: about three minutes, 5 GB of memory
 
 Each head trains in a process of its own, with as many threads as there are cores; memory is the process's peak above
-what it had after its imports. Writes its table and a plot into docs/.
+what it had after its imports. Keeps its figures beside this file, and writes table and plot into docs/ from them.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -33,29 +34,35 @@ from training.model import Classifier, Placed
 from training.row_adagrad import RowAdagrad
 
 DOCUMENT = page.ROOT / "docs" / "many_classes.md"
+RESULTS = Path(__file__).with_name("results.json")
 PLOT = page.ROOT / "docs" / "images" / "many_classes.svg"
 SIZES = (10, 100, 1_000, 10_000, 100_000, 1_000_000)
 WIDTH, BATCH, NEGATIVES = 128, 256, 8192
-SECONDS, MOST_STEPS, LEAST_STEPS = 0.6, 100, 3
+SECONDS, MOST_STEPS, LEAST_STEPS = 0.5, 100, 3
 ROWS = (1, 32)
 NAMES = {"torch": "torch layer", "chunked": "chunked", "sampled": "sampled", "serve": "served"}
 
 
 def main() -> None:
-    """All measurements, one process each, then table and plot."""
+    """The measurements asked for, one process each, then table and plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--measure", choices=tuple(NAMES), help="one of them, in this process, as JSON")
-    chosen = parser.parse_args().measure
-    if chosen is not None:
-        print(json.dumps(_measured(chosen)))
+    parser.add_argument("names", nargs="*", metavar="NAME", help="what to measure; by default all")
+    parser.add_argument("--here", action="store_true", help="one of them, in this process, as JSON")
+    arguments = parser.parse_args()
+    if arguments.here:
+        print(json.dumps(_measured(arguments.names[0])))
         return
-    found = {name: _in_process(name) for name in NAMES}
-    page.write(DOCUMENT, "bench/many_classes/run.py", _table(found))
-    _draw(found)
+    found = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name in arguments.names or NAMES:
+        found[name] = _in_process(name)
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if found.keys() == NAMES.keys():
+        page.write(DOCUMENT, "bench/many_classes/run.py", _table(found))
+        _draw(found)
 
 
 def _in_process(name: str) -> list[dict[str, float]]:
-    command = [sys.executable, __file__, "--measure", name]
+    command = [sys.executable, __file__, "--here", name]
     result = subprocess.run(command, cwd=page.ROOT, stdout=subprocess.PIPE, check=True, env=_environment())  # ourselves
     rows: list[dict[str, float]] = json.loads(result.stdout)
     return rows
@@ -96,7 +103,7 @@ def _of_torch(classes: int) -> Step:
 
 def _of_head(name: str, classes: int) -> Step:
     """The step of a run: head, row-aware clipping, and the head's optimizer."""
-    head = Head(WIDTH, _shares(classes), config.Head(name=name, negatives=NEGATIVES))  # type: ignore[arg-type]  # a name of the table
+    head = Head(WIDTH, _shares(classes), config.Head(name=name, negatives=NEGATIVES))
     weights = list(head.parameters())
     optimizer = RowAdagrad(weights, lr=0.1) if head.is_sparse else optim.AdamW(weights, lr=1e-3, fused=True)
     norms = clipping.NormHistory()
@@ -130,7 +137,7 @@ def _trained(make: Callable[[int], Step]) -> Iterator[dict[str, float]]:
 
 
 def _repeat(call: Callable[[], object]) -> float:
-    """Median milliseconds of calls for 0.6 seconds, after one to warm up."""
+    """Median milliseconds of calls for half a second, after one to warm up."""
     call()
     times: list[float] = []
     ends = time.perf_counter() + SECONDS

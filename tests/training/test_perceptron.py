@@ -44,6 +44,18 @@ def test_by_hand_is_as_by_autograd(activation: str, hidden: tuple[int, ...], end
         assert torch.allclose(weight.grad, expected, rtol=1e-5, atol=1e-6 * expected.abs().max().item())
 
 
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_nothing_of_an_earlier_batch_stays(activation: str) -> None:
+    """Whether it had as many rows, whose room is used again, or others."""
+    mlp = _mlp(hidden=(4, 4), activation=activation)
+    stack = Perceptron.of(mlp)
+    assert stack is not None
+    for rows in (6, 6, 2):
+        features = torch.randn(rows, 5)
+        with torch.no_grad():
+            assert torch.equal(stack.forward(features).logits, mlp(features))
+
+
 def test_every_activation_has_its_derivative() -> None:
     """Or its models would be left to autograd without a word."""
     assert {type(make()) for make in ACTIVATIONS.values()} == DERIVATIVES.keys()

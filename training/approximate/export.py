@@ -27,7 +27,10 @@ from training.approximate import layer as layers
 from training.approximate.cells import Floats, Indices
 from training.approximate.graph import Cells
 from training.approximate.layer import Layer
+from training.config import Run
+from training.data import sources
 from training.data.dataset import Split
+from training.data.recoding import recode
 from training.features import columns
 
 RECALL_K = 5
@@ -95,6 +98,17 @@ def export(folder: Path, tuning: Split, held_out: Split, *, count: int | None = 
     measured = Approximate(cells=count, probed=probed, tail_samples=len(drawn), **found)
     _check(measured, folder)
     return _publish(folder, manifest, model, layer, measured)
+
+
+def of_run(folder: Path, run: Run, *, count: int | None = None, seed: int = 0) -> Path:
+    """The same with the validation and the test rows of a run's data.
+
+    Raises:
+        Refusal: as `export`; data that does not fit the version's inputs.
+    """
+    schema = manifest_module.load(folder).inputs
+    dataset = recode(sources.read(run.data, text_length=run.texts.max_length), schema, where=folder)
+    return export(folder, dataset.validation, dataset.test, count=count, seed=seed)
 
 
 def lines(folder: Path) -> list[str]:

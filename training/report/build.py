@@ -100,9 +100,7 @@ def _figures(evidence: Evidence) -> figures.Report:
         per_class=_per_class(evidence.measured.test, dataset.labels),
         selective=selective_figures(evidence.measured.abstention, evidence.measured.test),
         prediction_sets=tuple(
-            set_figures(table, evidence.measured.test, coverage)
-            for table in (tables.plain, tables.adaptive)
-            for coverage in COVERAGES
+            sets for table in (tables.plain, tables.adaptive) for sets in set_figures(table, evidence.measured.test)
         ),
         mistakes=most_confident(
             evidence.measured.test.probabilities,
@@ -229,12 +227,16 @@ def selective_figures(chosen: Abstention, answers: Answers) -> figures.Selective
     )
 
 
-def set_figures(table: Conformal, answers: Answers, coverage: float) -> figures.PredictionSets:
-    """How the sets of one method and coverage do on these answers."""
-    found = conformal.measure(table, answers.probabilities, answers.labels, coverage=coverage)
+def set_figures(table: Conformal, answers: Answers) -> list[figures.PredictionSets]:
+    """How the sets of one method do on these answers, for each of `COVERAGES`."""
+    found = conformal.measure_all(table, answers.probabilities, answers.labels, coverages=COVERAGES)
+    return [_sets(table, one) for one in found]
+
+
+def _sets(table: Conformal, found: conformal.SetFigures) -> figures.PredictionSets:
     return figures.PredictionSets(
         method=table.method,
-        asked=coverage,
+        asked=found.asked,
         threshold=found.threshold if math.isfinite(found.threshold) else None,
         rows=found.rows,
         calibration_rows=table.rows,

@@ -16,24 +16,24 @@ from training.data.dataset import Split
 CLASSES, GROUPS, TOP_K = 40_000, 300, 20
 
 
-def publish(root: Path, *, groups: int = GROUPS, top_k: int = TOP_K, **members: Any) -> Path:
-    """Groups of class vectors around common means; `groups` = `CLASSES`: no groups at all."""
+def publish(root: Path, **members: Any) -> Path:
+    """Class vectors around common means."""
     members = {"outputs": list(manifest.TOP_OUTPUTS), **members}
-    return artifacts.publish_made(root, "clustered", lambda _: model(groups, top_k), labels=CLASSES, **members)
+    return artifacts.publish_made(root, "clustered", lambda _: model(), labels=CLASSES, **members)
 
 
-def model(groups: int, top_k: int) -> onnx.ModelProto:
-    found = artifacts.top_model(1, CLASSES, top_k)
+def model() -> onnx.ModelProto:
+    found = artifacts.top_model(1, CLASSES, TOP_K)
     weight = next(one for one in found.graph.initializer if one.name == "weight")
-    weight.CopyFrom(numpy_helper.from_array(vectors(groups), "weight"))
+    weight.CopyFrom(numpy_helper.from_array(vectors(), "weight"))
     return found
 
 
-def vectors(groups: int) -> np.ndarray:
+def vectors() -> np.ndarray:
     """float32 [16, CLASSES]."""
     generator = np.random.default_rng(0)
-    means = generator.normal(size=(groups, 16)) * 6
-    near = means[generator.integers(0, groups, CLASSES)] + generator.normal(size=(CLASSES, 16))
+    means = generator.normal(size=(GROUPS, 16)) * 6
+    near = means[generator.integers(0, GROUPS, CLASSES)] + 0.3 * generator.normal(size=(CLASSES, 16))
     return np.ascontiguousarray(near.T, dtype=np.float32)
 
 

@@ -100,6 +100,13 @@ def test_any_number_of_classes_fits(classes: int, inputs: tuple[Input, ...]) -> 
     assert len(html) < 500_000
 
 
+def test_a_long_label_breaks_behind_its_underscores_and_stays_escaped() -> None:
+    """In the tables of classes, on a phone."""
+    html = render(build(evidence(labels=("top_up_<b>failed</b>", "one", "two"))))
+    assert "top_<wbr>up_<wbr>&lt;b&gt;failed&lt;/b&gt;" in html
+    assert "<b>failed" not in html
+
+
 def test_headline_figures_name_their_split(html: str) -> None:
     """Test and validation are never mixed up."""
     text = "".join(Page(html).text)
