@@ -21,6 +21,7 @@ Values = Mapping[str, Mapping[str, Any]]
 
 def fill(run: Run, dataset: Dataset) -> Run:
     """The run with the recipe's values wherever the configuration sets none itself."""
+    given = run
     for section, values in RECIPES[family(dataset)](len(dataset.train)).items():
         own = getattr(run, section)
         open_fields = {field: value for field, value in values.items() if field not in own.model_fields_set}
@@ -28,7 +29,7 @@ def fill(run: Run, dataset: Dataset) -> Run:
     if isinstance(run.data, TableSource):
         share = tables.validation_share(run.data, len(dataset.train) + len(dataset.validation))
         run = run.model_copy(update={"data": run.data.model_copy(update={"validation": share})})
-    return heads.fill(run, dataset)
+    return heads.fill(run, dataset, given=given)
 
 
 def family(dataset: Dataset) -> str:

@@ -5,7 +5,6 @@
 Needs Chromium; PNGs are reduced to 128 colours, so that they stay small.
 """
 
-
 from __future__ import annotations
 
 import shutil

@@ -6,7 +6,6 @@
 Two of them need the MNIST run of the popular set-up (784-256-128-10, Adam 1e-3, batch 128, ten epochs), one seed.
 """
 
-
 from __future__ import annotations
 
 import math

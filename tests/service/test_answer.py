@@ -43,7 +43,7 @@ def results(words: Words, *rows: list[float], flags: list[bool] | None = None) -
 
 
 def predictions(found: Results, options: Options = DEFAULT) -> list[dict[str, Any]]:
-    return [orjson.loads(text) for text in found.predictions(0, len(found.outputs.logits), options)]
+    return [orjson.loads(text) for text in found.predictions(0, len(found.outputs), options)]
 
 
 def indices(row: dict[str, Any]) -> list[int]:

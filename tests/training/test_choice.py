@@ -33,7 +33,7 @@ def test_the_gradient_is_zero_at_the_weights() -> None:
     weights = torch.tensor(choice.fit(features, wanted), requires_grad=True)
     logits = torch.einsum("f,frk->rk", weights, torch.from_numpy(features).double())
     loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(wanted).double()) + 1e-3 * weights.square().sum()
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]  # torch has no types here
     assert weights.grad is not None
     assert weights.grad.abs().max().item() < 1e-4
 

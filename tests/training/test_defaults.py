@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from clipmax.refusal import Refusal
 from tests.training import rows, tiny
 from training import defaults, run_file
 from training.data import sources
@@ -42,3 +43,13 @@ def test_texts_get_batches_and_passes_by_their_number(rows_there: int) -> None:
     assert fit["batch_size"] <= min(rows_there, 256)
     assert fit["epochs"] * (rows_there // fit["batch_size"]) >= 250
     assert fit["epochs"] >= 8
+
+
+def test_a_last_layer_of_many_classes_replaces_what_suits_the_input_but_not_what_is_given(tmp_path: Path) -> None:
+    """Rows would train four members with averaged weights; a sampled head has one, and none averaged."""
+    run = run_file.read(rows.write(tmp_path), ["head.name=sampled"])
+    filled = defaults.fill(run, sources.read(run.data))
+    assert (filled.model.members, filled.fit.average, filled.novelty.score) == (1, 0.0, "none")
+    given = run_file.read(rows.write(tmp_path), ["head.name=sampled", "model.members=4"])
+    with pytest.raises(Refusal, match=r"model\.members"):
+        defaults.fill(given, sources.read(given.data))

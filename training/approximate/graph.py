@@ -104,7 +104,8 @@ def build(exact: onnx.ModelProto, layer: Layer, cells: Cells, *, probed: int, dr
     writer.give(TOP_OUTPUTS[1], "Exp", writer.one("Sub", values, partition))
     writer.give(TOP_OUTPUTS[2], "Squeeze", partition, writer.axis)
     onnx.checker.check_model(model)
-    return model.SerializeToString()
+    content: bytes = model.SerializeToString()
+    return content
 
 
 class _Writer:

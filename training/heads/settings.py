@@ -20,8 +20,13 @@ _APART: Mapping[str, Mapping[str, Any]] = {
 that needs all probabilities, is what it is there to avoid."""
 
 
-def fill(run: Run, dataset: Dataset) -> Run:
+def fill(run: Run, dataset: Dataset, *, given: Run) -> Run:
     """The run with a head, an answer and a start chosen, and with what they ask of other sections.
+
+    Args:
+        run: with the values that suit its kinds of input.
+        dataset: whose classes decide.
+        given: the same as the file has it: what it sets itself is refused rather than replaced.
 
     Raises:
         Refusal: a setting of the file itself that does not go with the head.
@@ -39,17 +44,17 @@ def fill(run: Run, dataset: Dataset) -> Run:
     if head.start == "auto":
         chosen["start"] = "imprinted" if len(dataset.train) < _FEW_ROWS * classes else "prior"
     run = run.model_copy(update={"head": head.model_copy(update=chosen)})
-    return _apart(run) if table.has_own_layer(run.head) else run
+    return _apart(run, given) if table.has_own_layer(run.head) else run
 
 
-def _apart(run: Run) -> Run:
+def _apart(run: Run, given: Run) -> Run:
     _check(run)
     for section, values in _APART.items():
-        own = getattr(run, section)
+        asked = getattr(given, section)
         for field, value in values.items():
-            if field in own.model_fields_set and getattr(own, field) != value:
-                raise _refusal(run, f"{section}.{field}", expected=str(value), found=str(getattr(own, field)))
-        run = run.model_copy(update={section: own.model_copy(update=values)})
+            if field in asked.model_fields_set and getattr(asked, field) != value:
+                raise _refusal(run, f"{section}.{field}", expected=str(value), found=str(getattr(asked, field)))
+        run = run.model_copy(update={section: getattr(run, section).model_copy(update=values)})
     return run
 
 

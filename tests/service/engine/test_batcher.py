@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from clipmax import inputs
@@ -18,7 +19,7 @@ from clipmax.problems import Problem
 from service.answer import Share
 from service.engine import batcher as batchers
 from service.engine.batcher import ROWS, Batcher, Batchers
-from service.engine.outputs import Outputs
+from service.engine.outputs import Full, Outputs
 from service.engine.providers import Execution
 from service.engine.session import Session
 from service.engine.worker import Worker
@@ -97,9 +98,16 @@ def never_inline(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(batchers, name, -1.0)
 
 
+def _probabilities(outputs: Outputs) -> npt.NDArray[np.float32]:
+    assert isinstance(outputs, Full)
+    return outputs.probabilities
+
+
 def check(share: Share, session: Session, tensors: dict[str, Tensor]) -> None:
     """A share equals what the session gives for these rows alone, bit by bit."""
     expected = Session.run(session, tensors)
+    assert isinstance(share.outputs, Full)
+    assert isinstance(expected, Full)
     np.testing.assert_array_equal(share.outputs.logits, expected.logits)
     np.testing.assert_array_equal(share.outputs.probabilities, expected.probabilities)
 
@@ -273,8 +281,8 @@ def test_texts_of_all_lengths_come_back_in_their_order(tmp_path: Path) -> None:
         asked = [["abc"[: 1 + row % 3] * (1 + row * 7 % 50) for row in range(count)] for count in (1, 400, 2, 30)]
         shares = await asyncio.gather(*(batcher.submit(tensors(texts), Caller()) for texts in asked))
         for share, texts in zip(shares, asked, strict=True):
-            alone = [Session.run(session, tensors([text])).probabilities[0] for text in texts]
-            np.testing.assert_allclose(share.outputs.probabilities, alone, rtol=0, atol=1e-6)
+            alone = [_probabilities(Session.run(session, tensors([text])))[0] for text in texts]
+            np.testing.assert_allclose(_probabilities(share.outputs), alone, rtol=0, atol=1e-6)
             truncated = [bool(schema.truncated(tensors([text])[schema.name])[0]) for text in texts]
             assert share.remarks["truncated", schema.name].tolist() == truncated
 

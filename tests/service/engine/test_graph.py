@@ -14,6 +14,7 @@ from onnx.external_data_helper import set_external_data
 from clipmax import inputs, manifest
 from clipmax.manifest import DATA_FILE
 from clipmax.refusal import Refusal
+from service.engine.outputs import Full
 from service.engine.providers import Execution
 from service.engine.session import Session
 from tests import artifacts
@@ -53,6 +54,8 @@ def test_weights_in_their_own_file_give_the_same_answers(tmp_path: Path, monkeyp
     monkeypatch.chdir(elsewhere)
     move_weight(folder)
     outputs = load(folder).run(tensors)
+    assert isinstance(outputs, Full)
+    assert isinstance(expected, Full)
     assert np.array_equal(outputs.probabilities, expected.probabilities)
 
 
@@ -79,7 +82,7 @@ def test_weights_that_the_manifest_does_not_list_are_refused(tmp_path: Path) -> 
     ("place", "field"),
     [({"offset": 4}, "initializers"), ({"length": 193}, "initializers"), ({"offset": -1}, "document")],
 )
-def test_a_place_outside_the_file_is_refused(tmp_path: Path, place: dict[str, int], field: str) -> None:
+def test_a_place_outside_the_file_is_refused(tmp_path: Path, place: dict[str, Any], field: str) -> None:
     """Before onnxruntime sees it."""
     folder = artifacts.publish(tmp_path)
     move_weight(folder, **place)

@@ -15,6 +15,7 @@ from onnx import TensorProto, helper
 
 from clipmax import manifest as manifests
 from clipmax.refusal import Refusal
+from service.engine.outputs import Full
 from service.engine.providers import Execution, Policy, check_available
 from service.engine.session import Session
 from tests import artifacts
@@ -37,6 +38,7 @@ def test_a_session_gives_onnxruntime_s_own_numbers(folder: Path) -> None:
     rows = artifacts.rows(7, seed=3)
     logits, probabilities = artifacts.run((folder / "model.onnx").read_bytes(), rows)
     outputs = session.run({"image": np.array(rows, dtype=np.float32).reshape(-1, *artifacts.SHAPE)})
+    assert isinstance(outputs, Full)
     np.testing.assert_array_equal(outputs.logits, logits)
     np.testing.assert_array_equal(outputs.probabilities, probabilities)
     assert session.provider == "cpu"

@@ -80,6 +80,7 @@ def test_rows_that_are_not_finite_are_counted_as_that_and_nothing_else(rows: int
     """The others of their run as ever."""
     cell = _cell()
     run = _run(np.tile([0.7, 0.2, 0.1], (rows, 1)))
+    assert isinstance(run.outputs, Full)
     run.outputs.probabilities[0, 1] = np.nan
     run.is_finite = False
     Meter(cell, _manifest(), 1800).ran(run, {}, 0.001)
