@@ -111,7 +111,9 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
         # An answer is written where it is made, not at the end of the loop's turn: what is counted has then left.
-        transport.set_write_buffer_limits(high=0)
+        # Under TLS, uvloop would take an empty buffer for a full one, and an answer would wait for ever.
+        if self.scheme == "http":
+            transport.set_write_buffer_limits(high=0)
         self.settings = self.config.settings
         self.service = self.config.service
         self.closing = cast("asyncio.Transport", _Closing(self))
@@ -130,6 +132,13 @@ class Protocol(HttpToolsProtocol):
         if len(self.connections) > self.settings.max_connections:
             detail = f"{self.settings.max_connections} connections are open, which is the limit"
             self._refuse(Problem("CONNECTIONS_FULL", detail, retry_after_seconds=1))
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Uvicorn tells only the last request of a pipeline; the one that is being answered has to know too."""
+        if self.running is not None and not self.running.response_complete:
+            self.running.disconnected = True
+            self.running.message_event.set()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         stage = self.stage

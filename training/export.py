@@ -212,7 +212,7 @@ def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float
 
 
 def _logit_scale(log_partition: Tensor) -> Tensor:
-    """Of each row: logits of 50 are rounded fifty times as coarsely in float32 as those of 1, and all answers with them."""
+    """Of each row: logits of 50 are rounded fifty times as coarsely in float32 as those of 1, and answers with them."""
     return np.maximum(np.abs(log_partition), 1.0)
 
 
