@@ -4,6 +4,7 @@ VENV ?= .venv
 PORT ?= 8000
 ONCE ?=
 RUN ?= examples/mnist/recommended.toml
+PROCESSES ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/pip --disable-pip-version-check
@@ -26,8 +27,8 @@ install: $(VENV)/.development ## everything: service, training, tests and checks
 
 venv: $(VENV)/.venv ## only the virtual environment
 
-test: $(VENV)/.development ## run the tests
-	@$(BIN)/pytest
+test: $(VENV)/.development ## run the tests, in two processes (PROCESSES=2)
+	@$(BIN)/pytest --numprocesses $(PROCESSES)
 
 check: $(VENV)/.development ## format, lint, strict types, import boundaries
 	@$(BIN)/ruff format --check --quiet .
