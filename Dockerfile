@@ -59,7 +59,7 @@ RUN groupadd --gid 10001 clipmax \
         /usr/local/lib/python3*/config-* \
     && rm -rf /usr/share/doc /usr/share/man /usr/share/locale /usr/share/info /var/lib/apt /var/lib/dpkg /var/cache \
         /var/log /usr/bin/apt* /usr/bin/dpkg* /usr/lib/apt /usr/lib/dpkg /etc/apt /usr/bin/perl* /usr/lib/*/perl* \
-        /usr/share/perl* /root/.cache /tmp/*
+        /usr/share/perl* /tmp/*
 
 FROM scratch AS runtime
 # hadolint ignore=DL3067 # the whole of it is meant: one layer, without what was removed above

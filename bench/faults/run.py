@@ -242,14 +242,14 @@ def _spoil(progress: Progress, at: int, names: list[str]) -> None:
     fill = gradients.fill
 
     def spoiling(*arguments: object) -> torch.Tensor:
-        loss = fill(*arguments)  # type: ignore[arg-type]
+        loss = fill(*arguments)
         if next(steps) == 0:
             name, weight = random.choice(list(progress.model.named_parameters()))
             names.append(name)
             weight.grad.view(-1)[random.randrange(weight.numel())] = torch.nan
         return loss
 
-    gradients.fill = spoiling  # type: ignore[method-assign]
+    gradients.fill = spoiling
 
 
 def _train_until_refused(ready: Ready, put: Callable[[Progress, int], None]) -> tuple[int, int, str] | None:
@@ -335,7 +335,7 @@ def _checkpointed(folder: Path) -> None:
 
 
 def _train_killed_at_export(place: Path) -> int:
-    run.export.publish = lambda _: os.kill(os.getpid(), signal.SIGKILL)  # type: ignore[assignment,return-value]
+    run.export.publish = lambda _: os.kill(os.getpid(), signal.SIGKILL)
     return cli.main(_arguments(place))
 
 
@@ -354,7 +354,7 @@ def _resume_killed(place: Path, number: int) -> int:
 
     for name in ("write_bytes", "mkdir", "rename"):
         setattr(Path, name, before(name, getattr(Path, name)))
-    repository._sync = before("_sync", repository._sync)  # type: ignore[assignment]  # noqa: SLF001  # the seam
+    repository._sync = before("_sync", repository._sync)  # noqa: SLF001  # the seam
     return cli.main(_arguments(place, "--resume"))
 
 
