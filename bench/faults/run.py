@@ -354,7 +354,7 @@ def _resume_killed(place: Path, number: int) -> int:
 
     for name in ("write_bytes", "mkdir", "rename"):
         setattr(Path, name, before(name, getattr(Path, name)))
-    repository._sync = before("_sync", repository._sync)  # noqa: SLF001  # the seam
+    repository._sync = before("_sync", repository._sync)  # noqa: SLF001  # the one place where the disk is waited for
     return cli.main(_arguments(place, "--resume"))
 
 

@@ -116,7 +116,7 @@ def _train(task: Task, name: str, rate: float, seconds: float) -> tuple[int, flo
         rows = torch.randint(len(labels), (BATCH,))
         for optimizer in (below, table, last):
             optimizer.zero_grad()
-        head.loss(trunk(buckets[rows]), labels[rows]).backward()  # type: ignore[no-untyped-call]  # torch's
+        head.loss(trunk(buckets[rows]), labels[rows]).backward()
         clipping.RULES["norm"](weights, 1.0, norms)
         for optimizer in (below, table, last):
             optimizer.step()
@@ -128,7 +128,7 @@ def _head(name: str, counts: Tensor) -> Head:
     kind = "full" if name == "full" else "sampled"
     head = Head(WIDTH, counts / counts.sum(), config.Head(name=kind))
     if name == "sampled, not corrected":
-        head._loss._log_expected.zero_()  # type: ignore[attr-defined]  # noqa: SLF001  # what many forget
+        head._loss._log_expected.zero_()  # noqa: SLF001  # the correction that many forget
     return head
 
 

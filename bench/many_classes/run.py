@@ -94,7 +94,7 @@ def _of_torch(classes: int) -> Step:
 
     def step(hidden: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad()
-        nn.functional.cross_entropy(layer(hidden), labels).backward()  # type: ignore[no-untyped-call]  # torch's
+        nn.functional.cross_entropy(layer(hidden), labels).backward()
         nn.utils.clip_grad_norm_(layer.parameters(), 1.0)
         optimizer.step()
 
@@ -110,7 +110,7 @@ def _of_head(name: str, classes: int) -> Step:
 
     def step(hidden: Tensor, labels: Tensor) -> None:
         optimizer.zero_grad()
-        head.loss(hidden, labels).backward()  # type: ignore[no-untyped-call]  # torch's
+        head.loss(hidden, labels).backward()
         clipping.RULES["norm"](weights, 1.0, norms)
         optimizer.step()
 
