@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
-from clipmax import images
+from clipmax import history, images
 from clipmax.problems import Problem
 
 Tensor = npt.NDArray[Any]
@@ -177,9 +177,10 @@ class NumberInput(_Input):
         return self.cast(np.array(numbers, dtype=np.float64))
 
     def cast(self, numbers: Tensor) -> Tensor:
-        """float64 [N] as the data has them → float32 [N, 1] as the graph takes them."""
-        shifted = np.clip(numbers - self.origin, -_FLOAT32_MAX, _FLOAT32_MAX)
-        return shifted.astype(np.float32).reshape(-1, 1)
+        """float64 [N] as the data has them → float32 [N, 1] as the graph takes them; every NaN is a missing value."""
+        with np.errstate(invalid="ignore"):  # numpy would warn of a signalling NaN, which raw bytes may hold
+            shifted = np.clip(numbers - self.origin, -_FLOAT32_MAX, _FLOAT32_MAX)
+            return shifted.astype(np.float32).reshape(-1, 1)
 
     def out_of_range(self, tensor: Tensor) -> Flags:
         """A missing value is not out of range: comparisons with NaN are false."""
@@ -235,7 +236,42 @@ class TextInput(_Input):
         return np.asarray(tensor[:, self.max_length] != 0)
 
 
-Input = Annotated[ImageInput | NumberInput | CategoryInput | TextInput, Field(discriminator="kind")]
+class HistoryInput(_Input):
+    """What one customer bought and when. The graph takes float32 [N, L, 2] of codes and days; see `clipmax.history`.
+
+    The order of purchases means nothing. Days are clipped to `minimum`..`maximum`.
+    """
+
+    kind: Literal["history"] = "history"
+    dtype: Literal["float32"] = "float32"
+    shape: tuple[Literal[-1], Literal[2]] = (-1, 2)
+    items: tuple[str, ...] = Field(min_length=1, description="the items of training; the first has code 2")
+    max_length: int = Field(ge=1, description="most purchases of one history; a longer one is refused")
+    minimum: float = 0.0
+    maximum: float = Field(description="days between the first purchase of training and its end; the graph clips to it")
+
+    @cached_property
+    def codes(self) -> Mapping[str, int]:
+        """Item → code."""
+        return {item: code for code, item in enumerate(self.items, start=history.FIRST_ITEM_CODE)}
+
+    def tensor(self, values: Sequence[object], pointers: Sequence[str]) -> Tensor:
+        """JSON objects → float32 [N, L, 2]. Raises Problem as `history.read` does."""
+        found = [
+            history.read(value, pointer, max_length=self.max_length)
+            for value, pointer in zip(values, pointers, strict=True)
+        ]
+        return history.pairs(found, self.codes)
+
+    def out_of_range(self, tensor: Tensor) -> Flags:
+        days = tensor[:, :, 1]
+        return np.asarray(((days < self.minimum) | (days > self.maximum)).any(axis=1))
+
+    def unknown(self, tensor: Tensor) -> Flags:
+        return np.asarray((tensor[:, :, 0] == history.UNKNOWN_CODE).any(axis=1))
+
+
+Input = Annotated[ImageInput | NumberInput | CategoryInput | TextInput | HistoryInput, Field(discriminator="kind")]
 """Any kind of input, told apart by `kind`."""
 
 

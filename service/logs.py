@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 import traceback
 from datetime import UTC, datetime
 from types import TracebackType
@@ -26,6 +27,9 @@ def configure(level: str) -> None:
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
     logging.getLogger(LOGGER).setLevel(level.upper())
+    logging.captureWarnings(capture=True)  # Python, left alone, prints these three as plain text
+    sys.unraisablehook = _on_unraisable
+    threading.excepthook = _on_thread_failure
 
 
 def write(level: int, event: str, **fields: Any) -> None:
@@ -39,6 +43,17 @@ def failure(event: str, error: BaseException, **fields: Any) -> None:
     Not its message: that of a ValueError often quotes the value.
     """
     write(logging.ERROR, event, error=type(error).__name__, at=_frames(error.__traceback__), **fields)
+
+
+def _on_unraisable(raised: sys.UnraisableHookArgs) -> None:
+    """An exception where nobody could catch it, as in a finalizer."""
+    if raised.exc_value is not None:
+        failure("exception ignored", raised.exc_value)
+
+
+def _on_thread_failure(ended: threading.ExceptHookArgs) -> None:
+    if ended.exc_value is not None:
+        failure("thread failed", ended.exc_value)
 
 
 class _JsonLines(logging.Formatter):

@@ -242,11 +242,22 @@ def fuzz(running: Running, *, requests: int, seed: int, connections: int) -> Tal
         thread.join()
     if running.process.poll() is not None:
         tally.faults["crash"] += 1
-    failed = [event for event in running.events() if "failed" in str(event["event"])]
-    if failed:
-        tally.faults["failures in the log"] = len(failed)
-        tally.records.append({"fault": "log", "event": failed[0]})
+    for what, lines in faults_of_log(running.lines()).items():
+        tally.faults[what] = len(lines)
+        tally.records.append({"fault": what, "lines": lines[:5]})
     return tally
+
+
+def faults_of_log(lines: list[bytes]) -> dict[str, list[str]]:
+    """Lines that no log reader could read, and those that tell of a failure."""
+    texts = [line.decode("utf-8", "backslashreplace") for line in lines]
+    found = {
+        "log lines that are not JSON": [text for text in texts if not _is_json(text.encode())],
+        "failures in the log": [
+            text for text in texts if _is_json(text.encode()) and "failed" in json.loads(text)["event"]
+        ],
+    }
+    return {what: lines for what, lines in found.items() if lines}
 
 
 def publish(models: Path) -> None:

@@ -199,3 +199,11 @@ def test_a_required_number_is_never_missing(instance: dict[str, Any], code: str)
         tensors(schema, [instance])
     assert (caught.value.kind.code, caught.value.pointer) == (code, "/instances/0/a")
     assert np.isnan(tensors(schema, [{"a": 1}])["b"]).all()
+
+
+def test_a_signalling_nan_is_a_missing_value_like_any_other() -> None:
+    """Raw bytes of another program may hold one; numpy warns of arithmetic with it, and warnings are errors here."""
+    signalling = np.array([0x7FF0000000000001], dtype=np.uint64).view(np.float64)
+    found = NumberInput(name="age", minimum=0.0, maximum=9.0, origin=5.0).cast(signalling)
+    assert np.isnan(found).all()
+    assert found.dtype == np.float32

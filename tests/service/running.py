@@ -31,9 +31,12 @@ class Running:
         return f"http://127.0.0.1:{self.port}"
 
     def events(self) -> list[dict[str, Any]]:
-        """What the process has logged so far; a line that is still being written is left out."""
-        text = self.log.read_text()
-        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+        """What the process has logged so far."""
+        return [json.loads(line) for line in self.lines()]
+
+    def lines(self) -> list[bytes]:
+        """The same, as it was written; a line that is still being written is left out."""
+        return self.log.read_bytes().split(b"\n")[:-1]
 
     def connect(self) -> socket.socket:
         return socket.create_connection(("127.0.0.1", self.port), timeout=30)
