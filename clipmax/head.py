@@ -49,7 +49,7 @@ class Approximate(_Part):
 class Head(_Part):
     """The last layer: how it was trained, what it can answer, and how far it is approximated."""
 
-    name: str = Field(description="how it was trained: full, chunked or sampled")
+    name: str = Field(description="full, chunked, sampled, plif, sigsoftmax, mixture or adaptive")
     rank: int | None = Field(default=None, ge=0, description="numerical rank of a sample of the logits")
     rank_limit: int | None = Field(default=None, ge=1, description="the highest that this sample could have")
     width: int = Field(ge=1, description="values a row that enter the layer (d); the rank is at most d + 1")

@@ -2,7 +2,8 @@
 
 Training, service and the golden examples go through the same functions, so the three cannot drift apart.
 Each kind of input is one class: its fields are the schema in the manifest, its methods the conversion.
-The two look-ups that stand before a graph, because graphs hold words badly, are `category_codes` and `code_points`.
+The look-ups that stand before a graph, because graphs hold words badly, are `category_codes`, `code_points` and
+`history.pairs`.
 """
 
 from __future__ import annotations

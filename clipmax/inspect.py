@@ -12,6 +12,7 @@ from typing import Any
 from clipmax import manifest as manifests
 from clipmax.cli import DONE, FAILED, Command
 from clipmax.manifest import MANIFEST_FILE, Manifest, Metrics, Training
+from clipmax.ranking import Figures, Ranking
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository
 
@@ -49,6 +50,7 @@ def describe(manifest: Manifest) -> str:
         "labels": _labels(manifest.labels),
         "temperature": f"{manifest.temperature:.4f}",
         "test": _metrics(manifest.metrics) if manifest.metrics else "not measured",
+        **(_ranking(manifest.ranking) if manifest.ranking else {}),
         **_optional(manifest),
         **_origin(manifest),
         "libraries": _members(manifest.libraries),
@@ -139,6 +141,20 @@ def _metrics(test: Metrics) -> str:
         f"log loss {test.log_loss:.4f} (before temperature {test.log_loss_uncalibrated:.4f}), "
         f"Brier {test.brier:.4f}, ECE {test.ece:.2%} (before {test.ece_uncalibrated:.2%}, {test.ece_bins} bins)"
     )
+
+
+def _ranking(test: Ranking) -> dict[str, str]:
+    """The model's figures and, one below the other, those of the simpler methods."""
+    rows = {f"  {name}": _figures(one) for name, one in test.baselines.items()}
+    loss = f"log loss {test.log_loss:.4f} (before temperature {test.log_loss_uncalibrated:.4f})"
+    return {"test": f"next baskets of {test.customers:,} customers: {_figures(test)}, {loss}", **rows}
+
+
+def _figures(one: Figures) -> str:
+    whole = f"NDCG@10 {one.ndcg_at_10:.4f}, recall@20 {one.recall_at_20:.4f}"
+    if one.new_ndcg_at_10 is None:
+        return whole
+    return f"{whole}, on new items {one.new_ndcg_at_10:.4f} and {one.new_recall_at_20:.4f}"
 
 
 def _training(run: Training) -> str:

@@ -35,6 +35,7 @@ from clipmax.inputs import Input
 from clipmax.novelty import OUTPUT as NOVELTY
 from clipmax.novelty import Novelty
 from clipmax.origin import Origin
+from clipmax.ranking import Ranking
 from clipmax.reference import Reference
 from clipmax.refusal import Refusal
 from clipmax.search import Search
@@ -161,6 +162,7 @@ class Manifest(_Part):
     label_metadata: dict[str, dict[str, JsonValue]] = Field(default_factory=dict)
     temperature: float = Field(gt=0.0)
     metrics: Metrics | None = None
+    ranking: Ranking | None = None
     conformal: Tables | None = None
     abstention: Abstention | None = None
     novelty: Novelty | None = None
@@ -219,7 +221,8 @@ class Manifest(_Part):
         self._check_golden()
         if MODEL_FILE not in self.files:
             raise ValueError(f"{MODEL_FILE} among files")
-        if self.imported is None and (self.metrics is None or self.data is None or self.training is None):
+        is_measured = self.metrics is not None or self.ranking is not None
+        if self.imported is None and not (is_measured and self.data and self.training):
             raise ValueError("metrics, data and training, or imported instead")
         return self
 

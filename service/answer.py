@@ -17,11 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import orjson
 
-from clipmax import abstention, conformal, labels, novelty
+from clipmax import abstention, conformal, history, labels, novelty
 from clipmax.inputs import Input, Tensor
+from clipmax.manifest import Manifest
 from clipmax.problems import Problem
-from service.engine.outputs import Full, Outputs, Top
-from service.engine.session import Session
+from service.narrowing import Narrowing
+from service.outputs import Full, Outputs, Top
 
 DEFAULT_TOP_K = 3
 
@@ -33,10 +34,11 @@ _FEW_LABELS, _SORTED_LABELS = 64, 128
 
 Floats = npt.NDArray[np.float32]
 Flags = npt.NDArray[np.bool_]
-Remarks = Mapping[tuple[str, str], Flags]
-"""What there is to say of rows: (member of a prediction, input that it is about or "" for the whole row) → bool [N]."""
+Remarks = Mapping[tuple[str, str], npt.NDArray[Any]]
+"""What there is to say of rows: (member of a prediction, input that it is about or "" for the whole row) → bool [N],
+of a history int64 [N, 2], how many of its items are known and how many are not."""
 
-OUT_OF_RANGE, UNKNOWN, TRUNCATED = "out_of_range", "unknown", "truncated"
+OUT_OF_RANGE, UNKNOWN, TRUNCATED, HISTORY = "out_of_range", "unknown", "truncated", "history"
 _COVERAGES_KEPT = 64
 
 
@@ -51,6 +53,13 @@ class Options:
     coverage_method: conformal.Method = "adaptive"
     abstain: bool = False
     novelty: bool = False
+    candidates: tuple[str, ...] | None = None
+    exclude_seen: bool = False
+
+    @property
+    def narrows(self) -> bool:
+        """Whether labels are left out; see `service.narrowing`."""
+        return self.candidates is not None or self.exclude_seen
 
 
 DEFAULT = Options()
@@ -80,10 +89,14 @@ def _texts(words: Sequence[str], form: str) -> Sequence[str]:
 
 
 class Words:
-    """The parts of a V1 answer that are the same in all answers of a session, in JSON already."""
+    """The parts of a V1 answer that are the same in all answers of a session, in JSON already.
 
-    def __init__(self, session: Session) -> None:
-        manifest = session.manifest
+    Args:
+        manifest: of the version that answers.
+        provider: the execution provider that runs it.
+    """
+
+    def __init__(self, manifest: Manifest, provider: str) -> None:
         self.labels = _texts(manifest.labels, "{}")
         self.answered, self.is_top = manifest.answered, manifest.is_top
         self.conformal = manifest.conformal
@@ -94,14 +107,16 @@ class Words:
         self.heads = _texts(manifest.labels, '{{"label":{},"probability":')
         self.keys = _texts(manifest.labels, "{}:")
         kinds = {one.kind for one in manifest.inputs}
+        self.narrowing = Narrowing(manifest)
         self.members = [
             OUT_OF_RANGE,
-            *([UNKNOWN] if "category" in kinds else []),
+            *([UNKNOWN] if kinds & {"category", "history"} else []),
             *([TRUNCATED] if "text" in kinds else []),
+            *([HISTORY] if "history" in kinds else []),
         ]
         self.nothing = "".join(f',"{one}":{"false" if one == OUT_OF_RANGE else "[]"}' for one in self.members)
         approximate = ',"approximate":true' if manifest.is_approximate else ""
-        facts = f'"model":"{manifest.name}","version":{manifest.version},"provider":"{session.provider}"'
+        facts = f'"model":"{manifest.name}","version":{manifest.version},"provider":"{provider}"'
         self.tail = f"],{facts}{approximate}"
 
     def check(self, options: Options, *, rows: int, most_values: int) -> None:
@@ -116,6 +131,9 @@ class Words:
             Problem: PARAMETER.
         """
         self._check_whole(options, rows, most_values)
+        for name, is_asked in (("coverage", options.coverage is not None), ("abstain", options.abstain)):
+            if is_asked and options.narrows:
+                raise _not_offered(name, "it holds for all labels, so not with candidates or exclude_seen")
         if options.coverage is not None and self.conformal is None:
             raise _not_offered("coverage", "this version has no calibration scores, so it can promise no coverage")
         if options.abstain and self.abstention is None:
@@ -129,6 +147,8 @@ class Words:
             "probabilities": options.probabilities,
             "logits": options.logits,
             "coverage": options.coverage is not None,
+            "candidates": options.candidates is not None,
+            "exclude_seen": options.exclude_seen,
         }
         first = next((name for name, is_asked in asked.items() if is_asked), None)
         if first is None:
@@ -258,11 +278,12 @@ class Results:
         p_values = novelty.p_values(self.words.novelty, scores).tolist()
         return [
             f',"novelty":{{"score":{score},"p_value":{p_value!r}}}'
-            for score, p_value in zip(_digits(scores), p_values, strict=True)
+            for score, p_value in zip(decimals(scores), p_values, strict=True)
         ]
 
     def _remark_texts(self) -> list[str]:
-        if not any(True in flags.tobytes() for flags in self.remarks.values()):  # numpy's own calls take longer
+        # numpy's own calls take longer; of a history there always is something to say.
+        if HISTORY not in self.words.members and not any(True in flags.tobytes() for flags in self.remarks.values()):
             return [self.words.nothing] * len(self.outputs)
         columns = [self._remark_column(member) for member in self.words.members]
         return ["".join(texts) for texts in zip(*columns, strict=True)]
@@ -272,6 +293,8 @@ class Results:
         found = {name: flags for (of, name), flags in self.remarks.items() if of == member}
         if member == OUT_OF_RANGE:
             return _flag_texts(member, found[""])
+        if member == HISTORY:
+            return _history_texts(np.sum(list(found.values()), axis=0).tolist())
         names = [orjson.dumps(name).decode() for name in found]
         rows = zip(*(flags.tolist() for flags in found.values()), strict=True)
         return [
@@ -280,7 +303,7 @@ class Results:
         ]
 
     def _by_label(self, member: str, values: Floats) -> list[str]:
-        keys, digits = self.words.keys, _digits(values)
+        keys, digits = self.words.keys, decimals(values)
         rows = [digits[first : first + len(keys)] for first in range(0, len(digits), len(keys))]
         return [f',"{member}":{{{",".join(map(operator.add, keys, numbers))}}}' for numbers in rows]
 
@@ -323,11 +346,15 @@ def remarks(inputs: Sequence[Input], tensors: Mapping[str, Tensor]) -> Remarks:
     Returns:
         See `Remarks`.
     """
-    found = {(OUT_OF_RANGE, ""): _any([one.out_of_range(tensors[one.name]) for one in inputs])}
+    found: dict[tuple[str, str], npt.NDArray[Any]] = {
+        (OUT_OF_RANGE, ""): _any([one.out_of_range(tensors[one.name]) for one in inputs])
+    }
     for one in inputs:
-        if one.kind == "category":
+        if one.kind in {"category", "history"}:
             found[UNKNOWN, one.name] = one.unknown(tensors[one.name])
-        elif one.kind == "text":
+        if one.kind == "history":
+            found[HISTORY, one.name] = history.counts(tensors[one.name])
+        if one.kind == "text":
             found[TRUNCATED, one.name] = one.truncated(tensors[one.name])
     return found
 
@@ -344,7 +371,7 @@ def top(outputs: Outputs, top_k: int) -> tuple[list[int], list[str]]:
     Equally likely labels come in label order: N rows → two lists, row after row, of N · top_k.
     """
     if isinstance(outputs, Top):
-        numbers = _digits(np.ascontiguousarray(outputs.top_probabilities[:, :top_k]))
+        numbers = decimals(np.ascontiguousarray(outputs.top_probabilities[:, :top_k]))
         return outputs.top_indices[:, :top_k].reshape(-1).tolist(), numbers
     probabilities = outputs.probabilities
     labels = probabilities.shape[1]
@@ -354,11 +381,11 @@ def top(outputs: Outputs, top_k: int) -> tuple[list[int], list[str]]:
         return _top_of_few(probabilities, top_k)
     else:
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :top_k]
-    return order.reshape(-1).tolist(), _digits(np.take_along_axis(probabilities, order, axis=1))
+    return order.reshape(-1).tolist(), decimals(np.take_along_axis(probabilities, order, axis=1))
 
 
 def _top_of_few(probabilities: Floats, top_k: int) -> tuple[list[int], list[str]]:
-    digits = _digits(probabilities)
+    digits = decimals(probabilities)
     order: list[int] = []
     numbers: list[str] = []
     for first, row in zip(range(0, len(digits), probabilities.shape[1]), probabilities.tolist(), strict=True):
@@ -375,14 +402,22 @@ def _partial_order(row: Floats, top_k: int) -> npt.NDArray[np.intp]:
     return candidates[np.argsort(-row[candidates], kind="stable")[:top_k]]
 
 
-def _digits(values: Floats) -> list[str]:
+def decimals(values: Floats) -> list[str]:
     """Each number in the fewest digits that read back as the same float32: [N, K] → text, row after row."""
     text = orjson.dumps(values.reshape(-1), option=orjson.OPT_SERIALIZE_NUMPY)
     return text[1:-1].decode().split(",")
 
 
 def _remainder_texts(outputs: Top, top_k: int) -> list[str]:
-    return [f',"remainder":{number}' for number in _digits(outputs.remainder(top_k))]
+    return [f',"remainder":{number}' for number in decimals(outputs.remainder(top_k))]
+
+
+def _history_texts(counts: Sequence[Sequence[int]]) -> list[str]:
+    """Without a known item the answer is the prior: what is likely for somebody of whom nothing is known."""
+    return [
+        f',"history":{{"known":{known},"unknown":{unknown},"prior":{"false" if known else "true"}}}'
+        for known, unknown in counts
+    ]
 
 
 def _joined(firsts: Iterable[str], seconds: Iterable[str]) -> list[str]:

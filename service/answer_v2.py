@@ -13,8 +13,8 @@ import orjson
 from clipmax.manifest import FULL_OUTPUTS, Manifest
 from clipmax.problems import Problem
 from service.answer import too_many_values
-from service.engine.outputs import Outputs, Top
 from service.engine.session import Session
+from service.outputs import Outputs, Top
 from service.reading import binary
 from service.reading.v2 import LABEL, OUT_OF_RANGE, Wanted
 

@@ -142,7 +142,7 @@ class Service(FastAPI):
         self.include_router(docs.router())
         if isinstance(telemetry, Telemetry):
             self.include_router(metrics.router(telemetry, self.inference.admission))
-        self._page = page or {}
+        self._open_files = docs.FILES.keys() | (page or {}).keys()
         if page is not None:
             self.include_router(playground.router(catalog, page))
         self.add_exception_handler(Problem, _on_problem)
@@ -223,12 +223,14 @@ class Service(FastAPI):
         if self._hosts is not None:
             self._hosts.check(headers)
         keys = self.keys
-        if keys is not None and path not in self._page:  # a browser comes without a key; the page asks for one
+        if keys is not None and path not in self._open_files:  # a browser comes without a key; the pages ask for one
             keys.check(headers)
 
     def openapi(self) -> dict[str, Any]:
         if self.openapi_schema is None:
             self.openapi_schema = openapi.with_models(super().openapi(), self.catalog)
+            if self.keys is not None:
+                openapi.add_keys(self.openapi_schema)
         return self.openapi_schema
 
 

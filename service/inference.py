@@ -38,7 +38,7 @@ class Inference:
         self.admission = Admission(bounds)
         self.reading = Worker("reading")
         self._running = Worker("running")
-        self._batchers = Batchers(self._running, self.admission.note, telemetry)
+        self._batchers = Batchers(self._running, self.admission.note, telemetry.meter)
 
     def body(self, exchange: Exchange) -> bytes | Awaitable[bytes]:
         """The whole body, at once if it is here, unless the queue is full or the request is refused before its end.
@@ -71,6 +71,9 @@ class Inference:
         """
         batcher = self._batchers.of(session)
         self.admission.charge_rows(exchange, batcher.rows(tensors))
+        held = sum(tensor.nbytes for tensor in tensors.values())
+        if held > exchange.body_bytes:  # texts are padded to the longest
+            self.admission.charge_bytes(exchange, held - exchange.body_bytes)
         if exchange.trace is not None:
             exchange.trace.submitted = time.perf_counter()
         found = batcher.answer(tensors, exchange) or batcher.submit(tensors, exchange)

@@ -18,9 +18,10 @@ import uvicorn
 
 from service import logs
 from service.app import Service, create_app
+from service.connection.config import Config
+from service.connection.protocol import Protocol
 from service.door import Crowd, Door
 from service.listener import bind, make_room, turn_newcomers_away
-from service.protocol import Config, Protocol
 from service.settings import Settings, warn_of_unknown
 from service.telemetry.ledger import Ledger
 
@@ -132,7 +133,7 @@ class Server(uvicorn.Server):
         crowd: Crowd | None,
         page: int,
     ) -> None:
-        super().__init__(Config(app, settings))
+        super().__init__(Config(app, settings, Protocol))
         self.exit_code = 0
         self._supervisor = supervisor
         self._on_serving = on_serving

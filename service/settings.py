@@ -99,7 +99,7 @@ class Settings(BaseModel):
         default=16384, ge=1, description="most rows that wait and run at a time; above that 429"
     )
     max_queue_bytes: int = Field(
-        default=128 * 1024 * 1024, ge=1, description="most bytes of bodies in memory at a time; above that 429"
+        default=128 * 1024 * 1024, ge=1, description="most bytes of bodies and rows in memory at a time; above that 429"
     )
     max_client_rows: int = Field(
         default=0, ge=0, description="most rows of one client (API key, else address) at a time; 0: any"

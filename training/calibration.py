@@ -64,6 +64,25 @@ def fit_from_derivatives(derivatives: Callable[[float], tuple[float, float]], ro
     return 1.0 / _minimize(with_prior, _COARSE_PRECISION)
 
 
+def log_error(logits: npt.ArrayLike, temperature: float) -> float:
+    """Standard error of log T that `fit_temperature` has on these rows, to first order.
+
+    It solves the slope of the log loss plus the prior's. The slope scatters with the Fisher information I, which in
+    log T is the sum over the rows of the variance of logits / T under the row's own softmax; the prior adds its own
+    curvature, so the error is √I / (I + 1 / prior_deviation²).
+
+    Args:
+        logits: float [N, K], of the rows that fitted T.
+        temperature: T.
+    """
+    scaled = np.asarray(logits, dtype=np.float64) / temperature
+    weights = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    weights /= weights.sum(axis=1, keepdims=True)
+    means = (weights * scaled).sum(axis=1, keepdims=True)
+    information = float((weights * (scaled - means) ** 2).sum())
+    return math.sqrt(information) / (information + 1.0 / PRIOR_DEVIATION**2)
+
+
 def _minimize(derivatives: Callable[[float], tuple[float, float]], precision: float) -> float:
     """The β at which the slope of the objective is 0, or the nearer bound."""
     low, high, beta = 1.0 / TEMPERATURE_MAX, 1.0 / TEMPERATURE_MIN, 1.0

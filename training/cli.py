@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from clipmax.cli import DONE, FAILED, INTERRUPTED, Command
 
 if TYPE_CHECKING:
+    from training.config import Run
     from training.outcome import Outcome
     from training.tracking import Tracker
 
@@ -96,6 +97,8 @@ def _train(arguments: argparse.Namespace) -> int:
     from training import run, run_file
 
     configuration = run_file.read(arguments.run, arguments.overrides)
+    if configuration.data.source == "events":
+        return _train_next_basket(configuration)
     try:
         outcome = run.train(configuration, resume=arguments.resume, say=_say, tracker=_tracker(arguments))
     except KeyboardInterrupt:
@@ -103,6 +106,14 @@ def _train(arguments: argparse.Namespace) -> int:
         print(f"clipmax: interrupted; go on with: {shlex.join(again)}", file=sys.stderr)
         return INTERRUPTED
     _say_outcome(outcome)
+    return DONE
+
+
+def _train_next_basket(configuration: Run) -> int:
+    """Of purchases: seconds of linear algebra, so there is nothing to resume and no epoch to follow."""
+    from training.next_basket import run
+
+    _say(f"published {run.train(configuration, say=_say)}")
     return DONE
 
 
@@ -230,7 +241,8 @@ def _configure_baselines(parser: argparse.ArgumentParser) -> None:
 def _run_baselines(arguments: argparse.Namespace) -> int:
     if not _has_torch():
         return FAILED
-    from training import baselines, run_file
+    from training import run_file
+    from training.next_basket import baselines
 
     found = baselines.of_run(run_file.read(arguments.run, arguments.overrides).data, where=arguments.run)
     print(found.model_dump_json(indent=1) if arguments.json else "\n".join(baselines.lines(found)))

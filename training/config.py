@@ -245,10 +245,11 @@ class Model(_Section):
 class Head(_Section):
     """The last layer: how it is trained and what the graph answers where there are many classes."""
 
-    name: Literal["auto", "full", "chunked", "sampled"] = "auto"
+    name: Literal["auto", "full", "chunked", "sampled", "plif", "sigsoftmax", "mixture", "adaptive"] = "auto"
     """`full`: all logits of a batch at once. `chunked`: the same loss, 8,192 classes at a time. `sampled`: against
     classes drawn by their frequency, with row-wise Adagrad. `auto`: the first up to 10,000 classes, the last above
-    50,000."""
+    50,000. The other four are options that `auto` never takes: `plif`, `sigsoftmax` and `mixture` lift the rank,
+    `adaptive` saves work on rare classes."""
 
     answer: Literal["auto", "full", "top"] = "auto"
     """`full`: all logits and probabilities. `top`: the 100 most probable classes and the logarithm of the partition
@@ -260,9 +261,15 @@ class Head(_Section):
     rate: float = Field(default=0.1, gt=0.0)
     """Of `sampled`: highest learning rate of the class vectors, by row-wise Adagrad."""
 
+    components: int = Field(default=4, ge=1)
+    """Of `mixture`: how many softmaxes."""
+
+    pieces: int = Field(default=64, ge=1)
+    """Of `plif`: straight pieces of the curve."""
+
     start: Literal["auto", "prior", "imprinted"] = "auto"
     """Of a last layer that is not `full`: small random vectors with the logarithms of the classes' shares as biases,
-    or each class's mean of the hidden values. `auto`: the latter below 5 training rows a class."""
+    or each class's mean of the hidden values. `auto`: the latter below 5 training rows a class, never for options."""
 
     trunk_rate: float = Field(default=1.0, ge=0.0, le=1.0)
     """Share of the learning rate for all layers below; 0 leaves them as they start, which suits imprinted vectors."""
@@ -354,6 +361,16 @@ class Report(_Section):
     not go with the model."""
 
 
+class Baskets(_Section):
+    """Of purchases: what is published."""
+
+    max_history: int = Field(default=10_000, ge=1)
+    """Purchases of one customer that a request may have."""
+
+    below_baseline: Literal["refuse", "publish"] = "refuse"
+    """Whether a model is published that is behind the best baseline in NDCG@10 or recall@20, beyond chance."""
+
+
 class Start(_Section):
     """Which weights a run begins with."""
 
@@ -434,3 +451,4 @@ class Run(_Section):
     report: Report = Report()
     start: Start = Start()
     tune: Tune = Tune()
+    baskets: Baskets = Baskets()

@@ -12,6 +12,7 @@ from torch import Tensor
 from clipmax.refusal import Refusal
 
 CONFIDENT = 0.999
+_MANY_DEAD = 0.1
 _RANK_ROWS_MAX = 512
 _RANK_CLASSES_MAX = 2048
 
@@ -120,7 +121,7 @@ def logit_rank(logits: Tensor, width: int) -> tuple[int, int]:
 
 
 def sentences(diagnostics: Diagnostics) -> list[str]:
-    """One sentence for each figure: what it is, what it means, what to do."""
+    """One sentence for each figure: what it is, what it means, what to do; layers that need nothing share one."""
     return [
         _confident_sentence(diagnostics),
         _saturated_sentence(diagnostics),
@@ -128,7 +129,7 @@ def sentences(diagnostics: Diagnostics) -> list[str]:
         _entropy_sentence(diagnostics),
         _margin_sentence(diagnostics),
         *_layer_sentences(diagnostics.gradient_norms),
-        *(_dead_sentence(name, found) for name, found in diagnostics.dead_units.items()),
+        *_dead_sentences(diagnostics.dead_units),
         _rank_sentence(diagnostics),
     ]
 
@@ -238,10 +239,17 @@ def _margin_sentence(found: Diagnostics) -> str:
 
 def _layer_sentences(norms: Mapping[str, float]) -> list[str]:
     largest = max(norms.values(), default=0.0)
-    return [_layer_sentence(name, norm, largest) for name, norm in norms.items()]
+    found = {name: _layer_sentence(name, norm, largest) for name, norm in norms.items()}
+    ordinary = [norms[name] for name, sentence in found.items() if sentence is None]
+    sentences = [sentence for sentence in found.values() if sentence is not None]
+    if ordinary:
+        figure = f"The gradients of {len(ordinary)} of {len(norms)} layers have norms from {min(ordinary):.3g} to"
+        sentences.append(f"{figure} {max(ordinary):.3g}: in the ordinary range; nothing to do.")
+    return sentences
 
 
-def _layer_sentence(name: str, norm: float, largest: float) -> str:
+def _layer_sentence(name: str, norm: float, largest: float) -> str | None:
+    """What is out of the ordinary in a layer."""
     figure = f"The gradient of {name} has norm {norm:.3g}"
     if norm == 0.0:
         return f"{figure}: the layer does not learn at all; it is frozen, dead or cut off."
@@ -251,14 +259,24 @@ def _layer_sentence(name: str, norm: float, largest: float) -> str:
         )
     if norm > 10.0:
         return f"{figure}: large steps; scale the input and clip by norm between backward and step."
-    return f"{figure}: in the ordinary range; nothing to do."
+    return None
 
 
-def _dead_sentence(name: str, found: DeadUnits) -> str:
-    figure = f"{found.dead} of {found.units} units of {name} were never active on the sample"
-    if found.dead > 0.1 * found.units:
-        return f"{figure}: they cannot learn any more; lower the learning rate, warm up, or scale the input."
-    return f"{figure}: few or none; nothing to do."
+def _dead_sentences(found: Mapping[str, DeadUnits]) -> list[str]:
+    many = {name: units for name, units in found.items() if units.dead > _MANY_DEAD * units.units}
+    few = [units for name, units in found.items() if name not in many]
+    sentences = []
+    if many:
+        listed = ", ".join(f"{units.dead} of {units.units} of {name}" for name, units in many.items())
+        advice = "they cannot learn any more; lower the learning rate, warm up, or scale the input."
+        sentences.append(f"Units that were never active on the sample: {listed}; {advice}")
+    if few:
+        dead, units = sum(one.dead for one in few), sum(one.units for one in few)
+        where = f"in {len(few)} of {len(found)} layers"
+        sentences.append(
+            f"{dead:,} of {units:,} units {where} were never active on the sample: few or none; nothing to do."
+        )
+    return sentences
 
 
 def _rank_sentence(found: Diagnostics) -> str:

@@ -47,13 +47,15 @@ def evaluate(folder: Path, run: Run) -> Evaluation:
     graph = read_verified(folder, manifest, MODEL_FILE)
     dataset = sources.read(run.data, text_length=run.texts.max_length)
     _check_labels(dataset, manifest, folder)
-    test = recode(dataset, manifest.inputs, where=folder).test
-    found = answers.answer(answers.session(graph), manifest.inputs, test)
+    known, session = recode(dataset, manifest.inputs, where=folder), answers.session(graph)
+    found = answers.answer(session, manifest.inputs, known.test)
+    same_data = manifest.data is not None and dataset.fingerprint() == manifest.data.fingerprint
+    fitted_on = answers.answer(session, manifest.inputs, known.selection) if same_data else None
     return Evaluation(
         model=manifest.name,
         version=manifest.version,
-        same_data=manifest.data is not None and dataset.fingerprint() == manifest.data.fingerprint,
-        test=split_figures(found, manifest.temperature),
+        same_data=same_data,
+        test=split_figures(found, manifest.temperature, fitted_on=fitted_on),
         manifest_metrics=manifest.metrics,
         prediction_sets=tuple(sets for table in _tables(manifest) for sets in set_figures(table, found)),
         selective=selective_figures(manifest.abstention, found) if manifest.abstention else None,
@@ -64,6 +66,7 @@ def evaluate(folder: Path, run: Run) -> Evaluation:
 def lines(evaluation: Evaluation) -> list[str]:
     """The figures for a person."""
     test, metrics = evaluation.test, evaluation.test.metrics
+    fitted = test.ece_noise_upper_fitted
     return [
         f"{evaluation.model} version {evaluation.version} on {metrics.rows:,} test rows"
         + ("" if evaluation.same_data else " of other data than it was trained with"),
@@ -73,7 +76,8 @@ def lines(evaluation: Evaluation) -> list[str]:
         ),
         (
             f"ECE {metrics.ece_uncalibrated:.4f} → {metrics.ece:.4f} "
-            f"(by chance {test.ece_noise_mean:.4f}, in 5 of 100 samples above {test.ece_noise_upper:.4f})"
+            f"(by chance {test.ece_noise_mean:.4f}, in 5 of 100 samples above {test.ece_noise_upper:.4f}"
+            + (")" if fitted is None else f", with the temperature's own chance above {fitted:.4f})")
         ),
         *(
             f"{sets.method} sets for {sets.asked:.0%}: coverage {sets.coverage:.4f} ± {sets.noise:.4f}, "

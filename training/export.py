@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import logging
-import subprocess
-import unicodedata
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
@@ -25,28 +20,26 @@ from clipmax.manifest import MODEL_FILE
 from clipmax.origin import Origin
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository
-from training import answers, measurement, probes, weights
+from training import answers, measurement, onnx_file, probes, provenance, weights
 from training.config import Run
 from training.data.dataset import Dataset
 from training.features import columns
-from training.heads import measurement as heads_measurement
-from training.heads.top import OUTPUTS as TOP_OUTPUTS
-from training.heads.top import Top
+from training.history import History
 from training.loop import Progress
+from training.many import measurement as many_measurement
+from training.many.top import OUTPUTS as TOP_OUTPUTS
+from training.many.top import Top
 from training.model import Calibrated
 from training.novelty import Scored
 from training.report import build as report
 from training.report import many, page
-from training.search.history import History
 
-OPSET = 20
 OUTPUTS = ("logits", "probabilities", "novelty")
 """Of the graph, in this order; the last one only where there is a score."""
 
 TOLERANCE = 1e-5
 PARITY_BATCHES = (1, 7, 256)
 _GOLDEN_ROWS = 16
-_LIBRARIES = ("numpy", "onnx", "onnxscript", "onnxruntime", "torch")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,7 +116,7 @@ def _found(finished: Finished, graph: bytes) -> _Found:
 
 def _found_top(finished: Finished, model: Top) -> _Found:
     """By all logits, chunk by chunk: the graph answers the most probable classes only."""
-    measured = heads_measurement.measure(model, finished.dataset)
+    measured = many_measurement.measure(model, finished.dataset)
     figures = many.build(report.Circumstances(**_circumstances(finished)), measured)
     members = {
         "metrics": measured.metrics.model_dump(mode="json"),
@@ -136,25 +129,16 @@ def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
     """One self-contained ONNX file: standard operators only, the batch axis free, no external data."""
     example = tuple(columns.tensors(dataset.inputs, dataset.test, slice(0, 2)))
     batch = torch.export.Dim("batch", min=1)
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it warns that torchvision, unused here, is missing
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the exporter warns about its own deprecated internals
-        program = torch.onnx.export(
-            model,
-            example,
-            input_names=[f"input_{place}" for place in range(len(example))],
-            output_names=list(outputs_of(model)),
-            opset_version=OPSET,
-            dynamic_shapes=(tuple(_free_axes(schema, batch) for schema in dataset.inputs),),  # nested: *columns
-            dynamo=True,
-            external_data=False,
-            verbose=False,
-        )
-    assert program is not None  # noqa: S101  # dynamo=True always returns a program
-    named = _named(program.model_proto, [schema.name for schema in dataset.inputs])
-    _drop_traces(named)
+    model_proto = onnx_file.export(
+        model,
+        example,
+        inputs=[f"input_{place}" for place in range(len(example))],
+        outputs=outputs_of(model),
+        free_axes=(tuple(_free_axes(schema, batch) for schema in dataset.inputs),),  # nested: *columns
+    )
+    named = _named(model_proto, [schema.name for schema in dataset.inputs])
     weights.note_lost(named, model.classifier)
-    return _checked(named.SerializeToString())
+    return onnx_file.checked(named.SerializeToString())
 
 
 def outputs_of(model: Calibrated) -> tuple[str, ...]:
@@ -288,10 +272,10 @@ def _document(
             "seed": run.seed,
             "epochs": len(progress.epochs),
             "best_epoch": progress.best_epoch,
-            "configuration": _portable(run),
-            "git_commit": _git_commit(),
+            "configuration": provenance.portable(run),
+            "git_commit": provenance.git_commit(),
         },
-        "libraries": _libraries(),
+        "libraries": provenance.libraries(),
         "files": {
             name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
             for name, content in files.items()
@@ -304,71 +288,24 @@ def _circumstances(finished: Finished) -> dict[str, Any]:
     """What a report is computed from beside what was measured: the same figures that the manifest has."""
     return {
         "run": finished.run,
-        "configuration": _portable(finished.run),
+        "configuration": provenance.portable(finished.run),
         "dataset": finished.dataset,
         "fingerprint": finished.fingerprint,
         "epochs": finished.progress.epochs,
         "best_epoch": finished.progress.best_epoch,
         "temperature": float(finished.model.temperature),
-        "libraries": _libraries(),
-        "git_commit": _git_commit(),
+        "libraries": provenance.libraries(),
+        "git_commit": provenance.git_commit(),
         "findings": finished.findings,
         "origin": finished.origin,
         "history": finished.history,
     }
 
 
-def _libraries() -> dict[str, str]:
-    return {name: library_version(name) for name in _LIBRARIES} | {"unicode": unicodedata.unidata_version}
-
-
-def _portable(run: Run) -> dict[str, Any]:
-    """The configuration without folders of this machine: data files by name, outputs left out."""
-    configuration = run.model_dump(mode="json", exclude={"models", "runs"})
-    for key, value in run.data:
-        if isinstance(value, Path):
-            configuration["data"][key] = value.name
-    if run.start.version is not None:
-        configuration["start"]["version"] = "/".join(run.start.version.resolve().parts[-2:])
-    return configuration
-
-
-def _git_commit() -> str | None:
-    """The commit of the working directory, None outside a repository or without git."""
-    try:
-        result = subprocess.run(
-            ["git", "rev-parse", "HEAD"],  # noqa: S607  # whichever git the user has
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=False,
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return result.stdout.strip() if result.returncode == 0 else None
-
-
 def _check_weights(model: Calibrated) -> None:
     for name, value in model.state_dict().items():
         if not torch.isfinite(value).all():
             raise Refusal("export", name, expected="finite weights", found="NaN or infinity")
-
-
-def _drop_traces(model: onnx.ModelProto) -> None:
-    """Take the exporter's notes out of the graph: each node carries stack traces with this machine's folders."""
-    graph = model.graph
-    for part in (model, graph, *graph.node, *graph.input, *graph.output, *graph.value_info, *graph.initializer):
-        del part.metadata_props[:]
-
-
-def _checked(content: bytes) -> bytes:
-    """The graph, if it is valid and uses standard operators only."""
-    graph = onnx.load_from_string(content)
-    onnx.checker.check_model(graph, full_check=True)
-    foreign = sorted({node.domain for node in graph.graph.node} - {"", "ai.onnx"})
-    if foreign or graph.functions:
-        raise Refusal(MODEL_FILE, "operators", expected="standard ONNX", found=", ".join(foreign) or "functions")
-    return content
 
 
 def _torch_outputs(model: Calibrated, columns: Sequence[Tensor]) -> list[npt.NDArray[np.float32]]:

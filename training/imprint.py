@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import torch
 
-from training import judging
 from training.data.dataset import Dataset
 from training.features import columns
-from training.heads.head import Head
+from training.heads.linear import Linear
+from training.many import judging
 from training.model import Classifier
 
 _ROWS = 1024
@@ -23,7 +23,7 @@ def imprint(model: Classifier, dataset: Dataset) -> float:
     starts at 1 / the means' variance and is then fitted as a temperature is, on the rows that choose the epoch.
     """
     head = model.head
-    assert head is not None  # noqa: S101  # callers know
+    assert isinstance(head, Linear)  # noqa: S101  # callers know
     _take_means(model, head, dataset)
     first = 1.0 / max(float(head.weight.var(dim=0).mean()), _SMALLEST_VARIANCE)
     head.bias.copy_(torch.linalg.vector_norm(head.weight, dim=1, keepdim=True).square_().mul_(-0.5 * first))
@@ -34,7 +34,7 @@ def imprint(model: Classifier, dataset: Dataset) -> float:
     return first * factor
 
 
-def _take_means(model: Classifier, head: Head, dataset: Dataset) -> None:
+def _take_means(model: Classifier, head: Linear, dataset: Dataset) -> None:
     """Each class's mean over the training split, every class having rows in it."""
     model.eval()
     head.weight.zero_()

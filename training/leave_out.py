@@ -149,7 +149,7 @@ def _train(settings: config.Run, dataset: Dataset) -> tuple[Calibrated, Dataset]
     """The run on these rows, in memory."""
     settings = defaults.fill(settings, dataset)
     progress = run.start(settings, dataset)
-    dataset = encoders.prepare(progress.model, dataset)
+    dataset = encoders.prepare(progress.model.placed, dataset)
     loop.fit(progress, settings, dataset)
     return run.calibrated(progress, dataset).eval(), dataset
 

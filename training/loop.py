@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from clipmax.refusal import Refusal
-from training import averaging, clipping, config, judging, losses, metrics, observation, optimizers
+from training import averaging, clipping, config, losses, metrics, observation, optimizers
 from training.data.dataset import Dataset, Indices, Split
 from training.diagnostics import Diagnostics
 from training.features import augmentation, columns
 from training.gradients import Gradients
+from training.many import judging
 from training.model import Classifier
 from training.runtime import derive_seed
 

@@ -18,6 +18,9 @@ BINS = 15
 _BAND = (0.025, 0.975)
 _SIMULATIONS = 1000
 
+_FARTHEST, _STEPS = 4.0, 17
+"""How many standard errors a temperature may be off, and at how many places the probabilities are really taken."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Reliability:
@@ -189,6 +192,31 @@ def ece_noise(probabilities: npt.ArrayLike, bins: int = BINS, *, seed: int = 0) 
     return EceNoise(mean=float(errors.mean()), upper=float(np.quantile(errors, 0.95)))
 
 
+def ece_noise_of_fitted(
+    logits: npt.ArrayLike, temperature: float, log_error: float, bins: int = BINS, *, seed: int = 0
+) -> EceNoise:
+    """The same of a model that would be perfectly calibrated if its temperature had been fitted on every row there is.
+
+    Fitted on a sample, log T is off by about `log_error`. In each of 1,000 draws outcomes come from the top
+    probabilities at T, and the ECE is that of the top probabilities at T · exp(log_error · a normal number).
+
+    Args:
+        logits: float [N, K], before the temperature.
+        temperature: T.
+        log_error: standard error of log T, see `calibration.log_error`.
+        bins: of equal width.
+        seed: of the draws.
+    """
+    values = np.asarray(logits, dtype=np.float64)
+    gaps = values - values.max(axis=1, keepdims=True)
+    steps = np.linspace(-_FARTHEST, _FARTHEST, _STEPS)
+    tops = np.stack([1.0 / np.exp(gaps / (temperature * np.exp(log_error * step))).sum(axis=1) for step in steps])
+    random = np.random.default_rng(seed)
+    places = np.interp(random.normal(size=_SIMULATIONS), steps, np.arange(_STEPS))
+    errors = [_drawn_ece(random, tops[_STEPS // 2], _between(tops, place), bins) for place in places]
+    return EceNoise(mean=float(np.mean(errors)), upper=float(np.quantile(errors, 0.95)))
+
+
 def evaluate(logits: npt.ArrayLike, labels: npt.ArrayLike, temperature: float) -> Metrics:
     """All figures of the manifest from the logits of the test split, before and after temperature.
 
@@ -241,6 +269,17 @@ def _simulated_hits(top: Floats, bin_of_row: Integers, bins: int, seed: int) -> 
         running = np.concatenate(([0], np.cumsum(random.random(len(top)) < chances)))
         row[:] = np.diff(running[ends], prepend=0)
     return hits
+
+
+def _between(rows: Floats, place: float) -> Floats:
+    """What lies at a place between two rows, by a straight line."""
+    below = min(int(place), len(rows) - 2)
+    return np.asarray(rows[below] + (place - below) * (rows[below + 1] - rows[below]))
+
+
+def _drawn_ece(random: np.random.Generator, true: Floats, stated: Floats, bins: int) -> float:
+    """Of rows that are right with probability `true` and say `stated`; float64 [N] both."""
+    return ece_of_top(stated, (random.random(len(true)) < true).astype(np.float64), bins)
 
 
 def _ratio(part: Integers, whole: Integers) -> Floats:

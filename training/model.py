@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
 
 from training import config
+from training.features.encoders import Placed
 from training.features.text.bags import Bags
 from training.features.text.encoder import TextEncoder
 from training.heads.head import Head
@@ -134,14 +134,6 @@ def _member(width: int, shares: Tensor, settings: config.Model) -> nn.Module:
     return Shortcut(mlp, width, len(shares)) if settings.shortcut else mlp
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """An encoder and the inputs that it takes, by their places in the schema."""
-
-    encoder: nn.Module
-    places: tuple[int, ...]
-
-
 class Classifier(nn.Module):
     """The encoders, their features side by side, and the perceptron; where texts are read, a linear model beside it.
 
@@ -169,6 +161,11 @@ class Classifier(nn.Module):
         self.mlp = mlp
         self.mixture = mixture
         self.head = head
+
+    @property
+    def placed(self) -> list[Placed]:
+        """The encoders, each with the places of its inputs."""
+        return [Placed(encoder, places) for encoder, places in zip(self.encoders, self.places, strict=True)]
 
     def forward(self, *columns: Tensor | Bags) -> Tensor:
         if self.head is not None:

@@ -23,7 +23,6 @@ from training import (
     defaults,
     export,
     imprint,
-    judging,
     loop,
     losses,
     novelty,
@@ -38,15 +37,16 @@ from training.data.dataset import Dataset
 from training.data.recoding import recode
 from training.features import encoders
 from training.heads import cost
-from training.heads.head import Head
+from training.heads import table as heads
 from training.heads.table import has_own_layer
-from training.heads.top import Top
+from training.history import History
 from training.loop import Progress
+from training.many import judging
+from training.many.top import Top
 from training.mixture import Mixture, fit_share
 from training.model import Calibrated, Classifier, Trunk, perceptron
 from training.outcome import Outcome
 from training.predecessor import Predecessor
-from training.search.history import History
 from training.tracking import NOBODY, Tracker
 
 Say = Callable[[str], None]
@@ -139,7 +139,7 @@ def read(run: Run, *, say: Say = lambda _: None) -> Ready:
 def begin(ready: Ready) -> tuple[Progress, Dataset]:
     """The first weights, new ones or those of the version to go on from, and the data as its encoders take it."""
     progress = start(ready.run, ready.dataset, ready.predecessor)
-    dataset = encoders.prepare(progress.model, ready.dataset)
+    dataset = encoders.prepare(progress.model.placed, ready.dataset)
     if progress.model.head is not None and ready.run.head.start == "imprinted":
         imprint.imprint(progress.model, dataset)
     if ready.predecessor is not None:
@@ -170,7 +170,7 @@ def _start_apart(run: Run, dataset: Dataset, shares: torch.Tensor) -> Progress:
     """The same with a last layer of many classes; texts give features only, no logits of their own."""
     placed = encoders.build(dataset.inputs, dataset.train, run, 0)
     trunk = Trunk(encoders.width(placed), run.model)
-    model = Classifier(placed, trunk, head=Head(run.model.hidden[-1], shares, run.head))
+    model = Classifier(placed, trunk, head=heads.build(run.model.hidden[-1], shares, run.head))
     return Progress(model, optimizers.build(model, run), clipping.NormHistory())
 
 

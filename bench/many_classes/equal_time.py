@@ -22,7 +22,9 @@ from torch import Tensor, nn, optim
 from bench import page
 from training import clipping, config
 from training.heads.chunked import chunked
-from training.heads.head import Head
+from training.heads.full import full
+from training.heads.linear import Linear
+from training.heads.sampled import Sampled
 from training.row_adagrad import RowAdagrad
 
 DOCUMENT = page.ROOT / "docs" / "many_classes.md"
@@ -124,16 +126,18 @@ def _train(task: Task, name: str, rate: float, seconds: float) -> tuple[int, flo
     return steps, *_exact(trunk, head, task), rate
 
 
-def _head(name: str, counts: Tensor) -> Head:
-    kind = "full" if name == "full" else "sampled"
-    head = Head(WIDTH, counts / counts.sum(), config.Head(name=kind))
+def _head(name: str, counts: Tensor) -> Linear:
+    shares = counts / counts.sum()
+    if name == "full":
+        return Linear(name, WIDTH, shares, full)
+    loss = Sampled(shares, config.Head().negatives)
     if name == "sampled, not corrected":
-        head._loss._log_expected.zero_()  # noqa: SLF001  # the correction that many forget
-    return head
+        loss._log_expected.zero_()  # noqa: SLF001  # the correction that many forget
+    return Linear(name, WIDTH, shares, loss, is_sparse=True)
 
 
 @torch.no_grad()
-def _exact(trunk: nn.Module, head: Head, task: Task) -> tuple[float, float]:
+def _exact(trunk: nn.Module, head: Linear, task: Task) -> tuple[float, float]:
     *_, buckets, labels = task
     hidden = trunk(buckets)
     loss = chunked(hidden, head.weight, head.bias, labels).item()

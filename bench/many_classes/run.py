@@ -28,9 +28,10 @@ from torch import Tensor, nn, optim
 
 from bench import page
 from training import answers, clipping, config
-from training.heads.head import Head
-from training.heads.top import OUTPUTS, Top
-from training.model import Classifier, Placed
+from training.features.encoders import Placed
+from training.heads import table
+from training.many.top import OUTPUTS, Top
+from training.model import Classifier
 from training.row_adagrad import RowAdagrad
 
 DOCUMENT = page.ROOT / "docs" / "many_classes.md"
@@ -103,7 +104,7 @@ def _of_torch(classes: int) -> Step:
 
 def _of_head(name: str, classes: int) -> Step:
     """The step of a run: head, row-aware clipping, and the head's optimizer."""
-    head = Head(WIDTH, _shares(classes), config.Head(name=name, negatives=NEGATIVES))
+    head = table.build(WIDTH, _shares(classes), config.Head(name=name, negatives=NEGATIVES))
     weights = list(head.parameters())
     optimizer = RowAdagrad(weights, lr=0.1) if head.is_sparse else optim.AdamW(weights, lr=1e-3, fused=True)
     norms = clipping.NormHistory()
@@ -167,7 +168,7 @@ def _served() -> Iterator[dict[str, float]]:
 
 def _graph(classes: int) -> bytes:
     """The exact graph of a last layer alone, as training exports it."""
-    head = Head(WIDTH, _shares(classes), config.Head(name="full", answer="top"))
+    head = table.build(WIDTH, _shares(classes), config.Head(name="full", answer="top"))
     model = Top(Classifier([Placed(nn.Identity(), (0,))], nn.Identity(), head=head), 1.0).eval()
     program = torch.onnx.export(
         model,

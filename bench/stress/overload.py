@@ -19,7 +19,7 @@ from clipmax.repository import Repository
 from tests import artifacts
 from tests.service.running import post
 
-WIDTH, HIDDEN = 64, 4096
+WIDTH, HIDDEN = 64, 8192
 """Of the network that is to be overloaded: so much work a row that one core can offer three times as much."""
 
 
@@ -61,7 +61,7 @@ def recover(url: str, body: bytes) -> float:
 
 
 def publish_heavy(root: Path) -> None:
-    """A table-less image model with two wide layers: about a millisecond a row, most of it in the graph."""
+    """A table-less image model with two wide layers: about two milliseconds a row, most of it in the graph."""
     generator = np.random.default_rng(0)
     side = int(WIDTH**0.5)
     constants = {

@@ -1,6 +1,6 @@
-"""What the service does under more than it can take, beside slow clients, among bad rows, and for a long time.
+"""What the service does under too much, beside slow clients and floods, among bad rows, and for a long time.
 
-    python bench/stress/run.py overload slow mixed soak silent [--seconds 60] [--minutes 20] [--batches 100000]
+    python bench/stress/run.py overload slow flood mixed soak silent [--seconds 60] [--minutes 20] [--batches 100000]
 
 The service has one core, the clients another. Prints one line a part with what was asked for beside what was seen;
 exits 1 where that was missed.
@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+from flood import flood
 from mixed import mixed
 from overload import overload
 from place import CLIENT_CORE, Found
@@ -28,6 +29,7 @@ PARTS: dict[str, Callable[[Path, argparse.Namespace], Found]] = {
     "overload": overload,
     "slow": slow,
     "mixed": mixed,
+    "flood": flood,
     "soak": soak,
     "silent": silent,
 }

@@ -104,7 +104,7 @@ def ours() -> contender.Epoch:
     dataset = sources.read(settings.data, text_length=settings.texts.max_length)
     settings = defaults.fill(settings, dataset)
     progress = run.start(settings, dataset)
-    dataset = encoders.prepare(progress.model, dataset)
+    dataset = encoders.prepare(progress.model.placed, dataset)
     if len(dataset.train) != digits.ROWS:
         raise ValueError(f"expected {digits.ROWS} training rows, as the others have, got {len(dataset.train)}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
@@ -67,6 +67,8 @@ class AsyncClient:
         coverage_method: Method | None = None,
         abstain: bool = False,
         novelty: bool = False,
+        candidates: Sequence[str] | None = None,
+        exclude_seen: bool = False,
         model: str | None = None,
         version: int | str | None = None,
     ) -> Predictions:
@@ -81,6 +83,8 @@ class AsyncClient:
             coverage_method=coverage_method,
             abstain=abstain,
             novelty=novelty,
+            candidates=candidates,
+            exclude_seen=exclude_seen,
         )
 
         async def ask(piece: Piece) -> list[prediction.Prediction]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -59,6 +60,8 @@ class Client:
         coverage_method: Method | None = None,
         abstain: bool = False,
         novelty: bool = False,
+        candidates: Sequence[str] | None = None,
+        exclude_seen: bool = False,
         model: str | None = None,
         version: int | str | None = None,
     ) -> Predictions:
@@ -75,6 +78,8 @@ class Client:
             coverage_method: which scores; the service's choice, adaptive, if None.
             abstain: say of each row whether the model had better not decide.
             novelty: say how unlike the training data each row is.
+            candidates: answer with these labels only.
+            exclude_seen: answer without the items of the row's history.
             model: the service's default model if None.
             version: its number or an alias; the newest if None; needs `model`.
 
@@ -93,6 +98,8 @@ class Client:
             coverage_method=coverage_method,
             abstain=abstain,
             novelty=novelty,
+            candidates=candidates,
+            exclude_seen=exclude_seen,
         )
         whole = cutting.small(len(question), question.encode)
         pieces = [whole] if whole else cutting.pieces(len(question), self._server_metadata().limits, question.encode)

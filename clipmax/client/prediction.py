@@ -29,6 +29,23 @@ class Novelty:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """Purchases of items that the model knows, and of others; `prior` where it knows none, so that all look alike."""
+
+    known: int
+    unknown: int
+    prior: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Considered:
+    """How many labels candidates and excluded items left, and the probability that one of them is right."""
+
+    labels: int
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
 class Prediction:
     """What the model says about one row.
 
@@ -42,6 +59,9 @@ class Prediction:
 
     `remainder` is the probability of all labels that are not in `top`, of a version that gives only the likeliest ones;
     `approximate` says that it scores some of its labels only and estimates the rest.
+
+    `history` is there for a model that reads histories, `considered` where candidates were given or seen items
+    excluded; probabilities are among all labels all the same.
     """
 
     label: str
@@ -61,6 +81,8 @@ class Prediction:
     truncated: tuple[str, ...] = ()
     remainder: float | None = None
     approximate: bool = False
+    history: History | None = None
+    considered: Considered | None = None
 
 
 def read(response: httpx.Response, *, rows: int) -> list[Prediction]:
@@ -94,4 +116,6 @@ def _prediction(row: Mapping[str, Any], answer: Mapping[str, Any]) -> Prediction
         truncated=tuple(row.get("truncated", ())),
         remainder=row.get("remainder"),
         approximate=answer.get("approximate", False),
+        history=History(**row["history"]) if "history" in row else None,
+        considered=Considered(**row["considered"]) if "considered" in row else None,
     )

@@ -21,10 +21,12 @@ class Predictions(list[Prediction]):
         """Every label's probability, in the model's order: float32 [N, K], bit for bit what the graph gave.
 
         Raises:
-            ValueError: `predict` was not asked for `probabilities`.
+            ValueError: `predict` was not asked for `probabilities`, or left labels out.
         """
         if any(one.probabilities is None for one in self):
             raise ValueError("there are only the likeliest labels; ask with probabilities=True")
+        if any(one.considered is not None for one in self):
+            raise ValueError("labels were left out; ask without candidates and exclude_seen")
         values = [list(one.probabilities.values()) for one in self if one.probabilities is not None]
         return np.array(values, dtype=np.float32)
 
@@ -42,7 +44,7 @@ def columns(predictions: Sequence[Prediction]) -> Columns:
 
     `label`, `probability`, then `label_2`, `probability_2` and so on as `top` has them, `p(LABEL)` and `logit(LABEL)`
     of every label, `prediction_set`, `abstained`, `novelty_score` and `novelty_p_value` where they were asked for, the
-    remarks, `model` and `version`.
+    remarks, `history_known` and `history_unknown` of a model that reads histories, `model` and `version`.
     """
     if not predictions:
         return {}
@@ -54,9 +56,10 @@ def _top(predictions: Sequence[Prediction]) -> Columns:
         "label": [one.label for one in predictions],
         "probability": [one.probability for one in predictions],
     }
-    for place in range(1, len(predictions[0].top)):
-        found[f"label_{place + 1}"] = [one.top[place].label for one in predictions]
-        found[f"probability_{place + 1}"] = [one.top[place].probability for one in predictions]
+    for place in range(1, max(len(one.top) for one in predictions)):
+        tops = [one.top[place] if place < len(one.top) else None for one in predictions]
+        found[f"label_{place + 1}"] = [None if top is None else top.label for top in tops]
+        found[f"probability_{place + 1}"] = [None if top is None else top.probability for top in tops]
     return found
 
 
@@ -83,10 +86,19 @@ def _remarks(predictions: Sequence[Prediction]) -> Columns:
         "out_of_range": [one.out_of_range for one in predictions],
         "unknown": [list(one.unknown) for one in predictions],
         "truncated": [list(one.truncated) for one in predictions],
+        **_history(predictions),
         "model": [one.model for one in predictions],
         "version": [one.version for one in predictions],
     }
 
 
+def _history(predictions: Sequence[Prediction]) -> Columns:
+    """Of a model that reads histories."""
+    if predictions[0].history is None:
+        return {}
+    return {f"history_{name}": [getattr(one.history, name) for one in predictions] for name in ("known", "unknown")}
+
+
 def _by_label(prefix: str, rows: Sequence[Mapping[str, float]]) -> Columns:
-    return {f"{prefix}({label})": [row[label] for row in rows] for label in rows[0]}
+    named = dict.fromkeys(label for row in rows for label in row)  # rows from which seen items are left out differ
+    return {f"{prefix}({label})": [row.get(label) for row in rows] for label in named}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from clipmax.client import rows as rows_module
@@ -26,6 +27,8 @@ class Question:
         coverage_method: Method | None,
         abstain: bool,
         novelty: bool,
+        candidates: Sequence[str] | None,
+        exclude_seen: bool,
     ) -> None:
         self._rows = rows_module.rows(instances)
         wanted = {
@@ -36,6 +39,8 @@ class Question:
             "coverage_method": coverage_method,
             "abstain": abstain or None,
             "novelty": novelty or None,
+            "candidates": None if candidates is None else list(candidates),
+            "exclude_seen": exclude_seen or None,
         }
         self._parameters = {name: value for name, value in wanted.items() if value is not None}
 

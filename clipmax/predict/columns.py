@@ -43,7 +43,7 @@ class Columns:
     def of_values(self, row: object) -> object:
         """Of a file that knows types. A row that is no object, or none of inputs, is left as it is."""
         if not isinstance(row, dict) or not row.keys() & self._kinds.keys():
-            return row
+            return row  # of a model of one input the row itself: a history
         return {name: self._present(kind, row[name]) for name, kind in self._kinds.items() if name in row}
 
     def _value(self, kind: str, cell: str) -> object:

@@ -57,6 +57,8 @@ def _configure_question(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--coverage", type=float, metavar="SHARE", help="give prediction sets of this coverage")
     parser.add_argument("--abstain", action="store_true", help="say where the model had better not decide")
     parser.add_argument("--novelty", action="store_true", help="say how unlike the training data each row is")
+    parser.add_argument("--candidate", action="append", metavar="LABEL", help="only this label; may be given again")
+    parser.add_argument("--exclude-seen", action="store_true", help="answer without the items of a row's history")
     parser.add_argument("--api-key-file", type=Path, metavar="KEY_FILE", help="a file with the API key on its one line")
 
 
@@ -109,6 +111,8 @@ def _asker(client: AsyncClient, arguments: argparse.Namespace) -> Ask:
         coverage=arguments.coverage,
         abstain=arguments.abstain,
         novelty=arguments.novelty,
+        candidates=arguments.candidate,
+        exclude_seen=arguments.exclude_seen,
         model=arguments.model,
         version=arguments.version,
     )

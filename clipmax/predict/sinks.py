@@ -73,15 +73,17 @@ class _Csv(Sink):
 
     def __init__(self, stream: TextIO) -> None:
         self._writer = csv.writer(stream, lineterminator="\n")
-        self._has_header = False
+        self._header: list[str] = []
 
     def write(self, answered: Answered) -> None:
         if not answered.numbers:
             return
         found = _columns(answered)
-        if not self._has_header:
+        if not self._header:
+            self._header = list(found)
             self._writer.writerow(found)
-            self._has_header = True
+        if list(found) != self._header:  # other labels are left of other histories
+            raise Refusal("--output", "columns", expected="the same in all rows, or a .jsonl file", found="others")
         self._writer.writerows(zip(*(map(_cell, values) for values in found.values()), strict=True))
 
 

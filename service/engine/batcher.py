@@ -17,23 +17,24 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 
+from clipmax import history
 from clipmax.inputs import Tensor
 from clipmax.problems import Problem
 from service import threads
 from service.answer import Results, Share, Words, remarks
+from service.engine.metering import UNMETERED, Meter
 from service.engine.pace import Pace
 from service.engine.queue import Caller, Piece, Queue, Tensors, Ticket
 from service.engine.session import Session
 from service.engine.worker import Worker
 from service.reading.body import ClientGone
-from service.telemetry.meter import UNMETERED, Meter, Ran, Unmetered
-from service.telemetry.telemetry import Silence, Telemetry
 
 ROWS = 256
 """Most rows of one run."""
 
 CODE_POINTS = 2400
-"""Most padded code points of one run of a model that reads texts; a single text may be longer."""
+"""Most padded code points, or purchases, of one run of a model that reads texts or histories; a single one may be
+longer."""
 
 INLINE_SECONDS = 0.0006
 """Runs up to this long are made on the event loop. On two cores the turning point lies between 0.3 ms, where the hop
@@ -42,26 +43,28 @@ to the thread and back costs more than it gains, and 1.1 ms, where the loop can 
 INLINE_SECONDS_ON_ONE_CPU = 0.003
 """The same where nothing can run beside the loop anyway: up to this long, requests do not mind waiting."""
 
-FEW_ROWS, MOST_UNCOUNTED = 4, 32
-"""Runs of few rows that were made at once are counted together, so many at a time: the counting is numpy
-calls that cost little more for many rows than for one."""
-
 Note = Callable[[int, float], None]
 
 
 class Batchers:
-    """One batcher for each session, for as long as the session is in use."""
+    """One batcher for each session, for as long as the session is in use.
 
-    def __init__(self, worker: Worker, note: Note, telemetry: Telemetry | Silence) -> None:
+    Args:
+        worker: the thread for long runs, of all sessions.
+        note: told of each run, see `Batcher`.
+        meter_of: where the runs of a session are counted.
+    """
+
+    def __init__(self, worker: Worker, note: Note, meter_of: Callable[[Session], Meter]) -> None:
         self._worker = worker
         self._note = note
-        self._telemetry = telemetry
+        self._meter_of = meter_of
         self._batchers: WeakKeyDictionary[Session, Batcher] = WeakKeyDictionary()
 
     def of(self, session: Session) -> Batcher:
         batcher = self._batchers.get(session)
         if batcher is None:
-            meter = self._telemetry.meter(session)
+            meter = self._meter_of(session)
             batcher = self._batchers[session] = Batcher(session, self._worker, self._note, meter)
         return batcher
 
@@ -88,8 +91,8 @@ class Batcher:
         words: of the session, for writing answers.
     """
 
-    def __init__(self, session: Session, worker: Worker, note: Note, meter: Meter | Unmetered = UNMETERED) -> None:
-        self.words = Words(session)
+    def __init__(self, session: Session, worker: Worker, note: Note, meter: Meter = UNMETERED) -> None:
+        self.words = Words(session.manifest, session.provider)
         # Weak, or the batcher would keep the session that it is kept by; whoever waits for an answer holds it.
         self._session = weakref.ref(session)
         self._worker = worker
@@ -97,7 +100,7 @@ class Batcher:
         self._meter = meter
         self._inputs = session.manifest.inputs
         self._first = self._inputs[0].name
-        self._texts = tuple(one.name for one in self._inputs if one.kind == "text")
+        self._texts = tuple(one.name for one in self._inputs if -1 in one.shape)
         self._cap = CODE_POINTS if self._texts else ROWS
         self._queue = Queue(self._cap)
         self._pace = Pace()
@@ -107,7 +110,6 @@ class Batcher:
         self._clock = time.thread_time if session.provider == "cpu" else time.perf_counter
         self._is_busy = False
         self._left_behind: tuple[int, float] | None = None
-        self._uncounted: list[Ran] = []
 
     def rows(self, tensors: Tensors) -> int:
         """How many rows a request has."""
@@ -128,27 +130,12 @@ class Batcher:
             size *= max(tensors[name].shape[1] for name in self._texts)
         if size > self._cap or self._pace.expected(size) > self._inline_seconds:
             return None
-        try:
-            results, ran = self._timed(tensors, size, time.perf_counter)
-        except Exception:
-            self._meter.waited((0.0,))  # of runs that end well it is counted with them
-            raise
-        self._uncounted.append(ran)
-        if rows > FEW_ROWS or self._texts or len(self._uncounted) == MOST_UNCOUNTED:
-            asyncio.get_running_loop().call_soon(self.settle)  # while the answer is on its way
-        return Share(results, 0, rows)
+        self._meter.waited((0.0,))
+        return Share(self._timed(tensors, size, time.perf_counter), 0, rows)
 
     def settle(self) -> None:
-        """Count the runs that were not counted yet."""
-        runs, self._uncounted = self._uncounted, []
-        if not runs:
-            return
-        self._meter.waited([0.0] * len(runs))
-        if self._texts:
-            for ran in runs:
-                self._meter.ran(*ran)
-        else:
-            self._meter.ran_several(runs)
+        """Count what was not counted yet."""
+        self._meter.settle()
 
     def submit(self, tensors: Tensors, caller: Caller) -> asyncio.Future[Share]:
         """Queue a request.
@@ -210,18 +197,16 @@ class Batcher:
 
     def _run(self, pieces: Sequence[Piece], size: int) -> list[tuple[Ticket, Share | Exception]]:
         try:
-            results, ran = self._timed(
-                {one.name: self._gather(one.name, pieces) for one in self._inputs}, size, self._clock
-            )
+            tensors = {one.name: self._gather(one.name, pieces) for one in self._inputs}
+            results = self._timed(tensors, size, self._clock)
         except Exception as error:  # noqa: BLE001  # onnxruntime has a class for each status; whoever is guilty gets it
             if len(pieces) == 1:
                 return [(pieces[0].ticket, error)]
             return [share for piece in pieces for share in self._run([piece], size)]
-        self._meter.ran(*ran)
         return _shares(results, pieces)
 
-    def _timed(self, tensors: Tensors, size: int, clock: Callable[[], float]) -> tuple[Results, Ran]:
-        """One run, timed but not yet counted."""
+    def _timed(self, tensors: Tensors, size: int, clock: Callable[[], float]) -> Results:
+        """One run, timed and counted."""
         began = clock()
         session = self._session()
         if session is None:
@@ -233,7 +218,8 @@ class Batcher:
         results = Results(self.words, outputs, found)
         results.span = (entered, left)
         self._pace.note(size, clock() - began)
-        return results, Ran(results, tensors, left - entered)
+        self._meter.ran(results, tensors, left - entered)
+        return results
 
     def _gather(self, name: str, pieces: Sequence[Piece]) -> Tensor:
         """One input of all pieces, below each other."""
@@ -275,15 +261,17 @@ def _measure(ticket: Ticket, texts: Sequence[str], cap: int) -> None:
 
 
 def _lengths(texts: Tensor) -> npt.NDArray[np.intp]:
-    """Code points of each text without the padding, at least 1: int32 [N, L] → [N]."""
-    width = texts.shape[1]
+    """Places of each row without the padding: of texts int32 [N, L] at least 1, of histories float32 [N, L, 2] 10."""
+    width, least = texts.shape[1], 1
+    if texts.ndim > 2:
+        texts, least = texts[:, :, 0], history.LEAST_LENGTH
     is_used = texts[:, ::-1] != 0
-    return np.where(is_used.any(axis=1), width - is_used.argmax(axis=1), 1)
+    return np.maximum(np.where(is_used.any(axis=1), width - is_used.argmax(axis=1), 1), least)
 
 
 def _padded(parts: Sequence[Tensor]) -> Tensor:
     width = max(part.shape[1] for part in parts)
-    page = np.zeros((sum(map(len, parts)), width), dtype=parts[0].dtype)
+    page = np.zeros((sum(map(len, parts)), width, *parts[0].shape[2:]), dtype=parts[0].dtype)
     start = 0
     for part in parts:
         page[start : start + len(part), : part.shape[1]] = part

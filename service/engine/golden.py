@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from clipmax.manifest import Golden, Manifest, TopGolden
 from clipmax.refusal import Refusal
-from service.engine.outputs import Full, Outputs, Top
+from service.outputs import Full, Outputs, Top
 
 TOLERANCE = 1e-5
 """Largest difference of a probability from its golden one, and of a row's sum from 1."""

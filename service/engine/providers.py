@@ -17,7 +17,7 @@ from typing import Literal
 
 import onnxruntime
 
-from clipmax.inputs import Input
+from clipmax.inputs import HistoryInput, Input, TextInput
 from clipmax.refusal import Refusal
 
 Provider = Literal["cpu", "cuda", "tensorrt"]
@@ -190,10 +190,10 @@ def _tensorrt(execution: Execution, inputs: Sequence[Input]) -> dict[str, str]:
 
 
 def _shapes(inputs: Sequence[Input], *, rows: int, length: int | None) -> str:
-    """`name:32x784,…`; a text's free axis gets `length`, or the most that the model reads."""
+    """`name:32x784,…`; the free axis of a text or history gets `length`, or the most that the model reads."""
 
     def sizes(schema: Input) -> list[int]:
-        longest = schema.max_length + 1 if schema.kind == "text" else 1
+        longest = schema.max_length + 1 if isinstance(schema, TextInput | HistoryInput) else 1
         free = longest if length is None else min(length, longest)
         return [rows, *(free if size == -1 else size for size in schema.shape)]
 

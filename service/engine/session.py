@@ -19,9 +19,9 @@ from clipmax.refusal import Refusal
 from clipmax.repository import read_verified, verify_files
 from service import logs
 from service.engine import golden, graph, providers
-from service.engine.outputs import Full, Outputs, Top
+from service.engine.metering import Meter
 from service.engine.providers import Execution, Provider
-from service.telemetry.meter import Meter
+from service.outputs import Full, Outputs, Top
 
 # onnxruntime's words for the dtypes of the manifest.
 _TYPES: Mapping[str, str] = {"float32": "tensor(float)", "int32": "tensor(int32)"}
@@ -35,6 +35,7 @@ class Session:
     Attributes:
         manifest: the words that belong to the graph.
         provider: the execution provider that runs, which may be another than asked for under `prefer`.
+        asked: the execution provider that was asked for.
         operators: how many ran on which provider in the warm-up; empty on the CPU, where there is no choice.
         meter: where its runs and answers are counted, once it has one.
     """
@@ -43,7 +44,7 @@ class Session:
         self.manifest = manifest
         self.provider = providers.obtained(session)
         self.operators: Mapping[Provider, int] = {}
-        self._asked = execution.provider
+        self.asked = execution.provider
         self.meter: Meter | None = None
         # `InferenceSession.run` looks over names and values of its inputs in Python, which for one row takes a fifth
         # of its time; names and dtypes are checked when a version is loaded.
@@ -77,7 +78,7 @@ class Session:
     @property
     def degraded(self) -> bool:
         """Whether what was asked for runs nothing."""
-        return self.provider != self._asked or (bool(self.operators) and self._asked not in self.operators)
+        return self.provider != self.asked or (bool(self.operators) and self.asked not in self.operators)
 
     def run(self, tensors: Mapping[str, inputs.Tensor]) -> Outputs:
         """Input tensors by name, [N, …] each → outputs of the same N rows."""

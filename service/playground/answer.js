@@ -56,7 +56,7 @@ export function makeAnswer(place, { onCoverage, onRetry, onField }) {
     },
     /** Before anything was asked. */
     invite() {
-      fill(place, element("div", { class: "empty" }, element("p", {}, say(`invite.${model.inputs.length > 1 ? "row" : model.inputs[0].kind}`))));
+      fill(place, element("div", { class: "empty" }, element("p", {}, say(`invite.${inviteOf(model.inputs)}`))));
     },
     show({ answer, milliseconds }) {
       const [prediction] = answer.predictions;
@@ -68,7 +68,6 @@ export function makeAnswer(place, { onCoverage, onRetry, onField }) {
         fact(say("fact.version", { version: answer.version })), fact(answer.provider, model.degraded && answer.provider === model.provider ? "degraded" : ""),
         prediction.novelty && fact(say("fact.novelty", { p: number(prediction.novelty.p_value, 2) })),
         fact(say("fact.milliseconds", { milliseconds: milliseconds < 9.95 ? milliseconds.toFixed(1) : whole(milliseconds) })), fact(say("fact.request", { id: answer.request_id }), "id"));
-      if (model.degraded) facts.append(element("strong", {}, say("degraded")));
       if (body.parentNode !== place) fill(place, body);
     },
     fail(failure, field) {
@@ -93,13 +92,20 @@ export function makeAnswer(place, { onCoverage, onRetry, onField }) {
 /** A problem as a person wants it: what, why, where, and what can be done. */
 export function failureCard(failure, field, { onRetry, onField }) {
   const title = sayIfKnown(`problem.${failure.code}`) ?? failure.title;
-  const detail = sayIfKnown(`problem.${failure.code}.detail`) ?? failure.detail;
+  const advice = sayIfKnown(`problem.${failure.code}.detail`);
+  const small = [failure.code, advice && failure.detail, failure.requestId && say("fact.request", { id: failure.requestId })];
   return element("div", { class: "failure", role: "alert" },
     element("p", { class: "failure-title" }, title),
-    detail && element("p", {}, detail),
+    element("p", {}, advice ?? failure.detail),
     field !== null && element("p", {}, say("failure.where"), " ", element("button", { type: "button", class: "link", onclick: () => onField(field) }, field)),
     failure.retryable && element("button", { type: "button", onclick: onRetry }, say("failure.retry")),
-    element("p", { class: "fine" }, failure.code, failure.requestId ? ` · ${say("fact.request", { id: failure.requestId })}` : ""));
+    element("p", { class: "fine" }, small.filter(Boolean).join(" · ")));
+}
+
+function inviteOf(inputs) {
+  const [{ kind, shape }] = inputs;
+  if (inputs.length > 1) return "row";
+  return kind === "image" && (shape[2] ?? 1) > 1 ? "image.rgb" : kind;
 }
 
 function verdictOf(prediction) {
@@ -163,11 +169,12 @@ function makeCoverage(onCoverage) {
   const labels = element("ul", { class: "set" });
   const view = element("div", { class: "coverage" });
   let isOffered = false;
+  let reason = "coverage.none";
   const chosen = () => COVERAGES[Number(slider.value)];
   const showChoice = () => {
     output.textContent = percent(chosen());
     slider.setAttribute("aria-valuetext", percent(chosen()));
-    words.textContent = say(isOffered ? "coverage.words" : "coverage.none", { coverage: percent(chosen()) });
+    words.textContent = say(isOffered ? "coverage.words" : reason, { coverage: percent(chosen()) });
   };
   slider.value = String(COVERAGES.indexOf(0.9));
   slider.addEventListener("input", () => {
@@ -178,6 +185,7 @@ function makeCoverage(onCoverage) {
     element: view,
     useModel(model) {
       isOffered = model.coverage;
+      reason = model.is_top ? "coverage.top" : "coverage.none";
       const head = element("div", { class: "coverage-head" }, label, isOffered && output);
       fill(view, head, ...(isOffered ? [slider, labels] : []), words);
     },

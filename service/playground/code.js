@@ -3,6 +3,8 @@
 import { element, fill } from "./dom.js";
 import { say } from "./words.js";
 
+const MOST_SHOWN = 20_000; // characters: megabytes would make the page slow
+
 /** A shell word in single quotes. */
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
@@ -35,6 +37,9 @@ function literal(value) {
   return JSON.stringify(value);
 }
 
+/** What is shown of a text; all of it is copied. */
+const begun = (text) => (text.length > MOST_SHOWN ? `${text.slice(0, MOST_SHOWN)}…` : text);
+
 /** Two tabs and a button that copies; `update` takes the texts by name. */
 export function makeCode(place) {
   const names = ["curl", "Python"];
@@ -60,7 +65,7 @@ export function makeCode(place) {
       tab.tabIndex = names[index] === name ? 0 : -1;
     }
     panel.setAttribute("aria-labelledby", `tab-${name}`);
-    code.textContent = texts[name] ?? say("code.none");
+    code.textContent = begun(texts[name] ?? say("code.none"));
     copy.disabled = !(name in texts);
   }
 

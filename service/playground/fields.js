@@ -4,23 +4,24 @@ import { element, fill } from "./dom.js";
 import { number, say, whole } from "./words.js";
 
 const MANY_CATEGORIES = 200;
+const WIDEST_SLIDER = 1e15; // a model of another tool may take all that float32 holds: no range to slide in
 let made = 0; // widgets, for ids that are used once
 
-/** What a number field says when its text is no number; the service is not asked then. */
+/** What a number field says when its text is no number, or a needed one is missing; the service is not asked then. */
 export class Unreadable extends Error {
-  constructor(field) {
+  constructor(field, code) {
     super(field);
-    this.field = field;
+    Object.assign(this, { field, code });
   }
 }
 
-/** A text field with a slider over the range that training saw; empty means missing. */
+/** A text field with a slider over the range that training saw; empty means missing, where the model knows that. */
 export function numberInput(schema, { onChange }) {
   const { minimum, maximum } = schema;
   const isWhole = Number.isInteger(minimum) && Number.isInteger(maximum);
   const box = element("input", { type: "text", inputmode: "decimal", autocomplete: "off", spellcheck: "false" });
   const step = isWhole ? 1 : "any";
-  const slider = element("input", { type: "range", min: minimum, max: maximum, step, tabindex: "-1", "aria-hidden": "true" });
+  const slider = element("input", { type: "range", hidden: maximum - minimum > WIDEST_SLIDER, min: minimum, max: maximum, step, tabindex: "-1", "aria-hidden": "true" });
   const showSlider = () => {
     slider.classList.toggle("missing", box.value.trim() === "");
     slider.value = box.value.trim() === "" ? (minimum + maximum) / 2 : box.value;
@@ -35,7 +36,7 @@ export function numberInput(schema, { onChange }) {
     onChange();
   });
   showSlider();
-  const clear = element("button", { type: "button", class: "clear", onclick: () => {
+  const clear = element("button", { type: "button", class: "clear", hidden: schema.required, onclick: () => {
     box.value = "";
     box.dispatchEvent(new Event("input"));
     box.focus();
@@ -46,9 +47,10 @@ export function numberInput(schema, { onChange }) {
     isEmpty: () => false,
     read() {
       const text = box.value.trim();
+      if (text === "" && schema.required) throw new Unreadable(schema.name, "NUMBER_MISSING");
       if (text === "") return null;
       const value = Number(text);
-      if (!Number.isFinite(value)) throw new Unreadable(schema.name);
+      if (!Number.isFinite(value)) throw new Unreadable(schema.name, "NOT_A_NUMBER");
       return value;
     },
     write(value) {
@@ -56,7 +58,7 @@ export function numberInput(schema, { onChange }) {
       showSlider();
     },
     speak() {
-      box.placeholder = say("missing");
+      box.placeholder = say(schema.required ? "number.required" : "missing");
       clear.setAttribute("aria-label", say("number.clear", { name: schema.name }));
       view.hint(say("number.range", { minimum: number(minimum, 7), maximum: number(maximum, 7) }));
     },
@@ -117,6 +119,35 @@ export function textInput(schema, { onChange }) {
       showCount();
     },
   };
+}
+
+/** What a customer bought: a line a purchase, the item and how many days ago; none is a customer nobody knows. */
+export function historyInput(schema, { onChange }) {
+  const box = element("textarea", { rows: "6", spellcheck: "false", autocomplete: "off", oninput: onChange });
+  const view = field(schema.name, box, { before: [box], isWide: true });
+  return {
+    ...view,
+    isEmpty: () => false,
+    read() {
+      const purchases = box.value.split("\n").filter((line) => line.trim() !== "").map((line) => purchaseOf(line, schema.name));
+      return { items: purchases.map((one) => one.item), days_ago: purchases.map((one) => one.days) };
+    },
+    write(value) {
+      box.value = value.items.map((item, index) => `${item}, ${value.days_ago[index]}`).join("\n");
+    },
+    speak() {
+      box.placeholder = `${schema.items[0]}, 3`;
+      view.hint(say("history.hint", { count: whole(schema.items_count) }));
+    },
+  };
+}
+
+/** An item, which may hold commas, and behind the last one the days; without a comma it was today. */
+function purchaseOf(line, name) {
+  const comma = line.lastIndexOf(",");
+  const days = comma < 0 ? 0 : Number(line.slice(comma + 1));
+  if (!Number.isFinite(days)) throw new Unreadable(name, "NOT_A_NUMBER");
+  return { item: (comma < 0 ? line : line.slice(0, comma)).trim(), days };
 }
 
 /** Label, control, hint and the place for what is wrong with it. */

@@ -1,11 +1,11 @@
 // A model's input schema → its widgets → one instance of a predict request, and the examples that fill them.
 
 import { element, fill } from "./dom.js";
-import { categoryInput, numberInput, textInput } from "./fields.js";
+import { categoryInput, historyInput, numberInput, textInput } from "./fields.js";
 import { canvasOf, imageInput } from "./image.js";
 import { percent, say } from "./words.js";
 
-const WIDGETS = { image: imageInput, number: numberInput, category: categoryInput, text: textInput };
+const WIDGETS = { image: imageInput, number: numberInput, category: categoryInput, text: textInput, history: historyInput };
 const SHOWN_TEXT = 90;
 const FEW_CHARACTERS = 5; // a text of no more different ones is a test of the encoder
 
@@ -22,7 +22,7 @@ export function makeForm(model, events) {
     isEmpty: () => needed.length > 0 && needed.every((one) => one.isEmpty()),
     /** One instance; raises Unreadable. */
     read() {
-      if (widgets.length === 1 && needed.length === 1) return widgets[0].read();
+      if (widgets.length === 1 && isBare(model.inputs[0])) return widgets[0].read();
       return Object.fromEntries(widgets.map((one) => [one.name, one.read()]));
     },
     async write(values) {
@@ -45,8 +45,9 @@ export function makeForm(model, events) {
     focus(name) {
       widgets.find((one) => one.name === name)?.focus?.();
     },
-    paste(file) {
-      widgets.find((one) => one.paste)?.paste(file);
+    /** A file that was dropped or pasted, if there is an input for one. */
+    take(file) {
+      widgets.find((one) => one.take)?.take(file);
     },
   };
 }
@@ -62,7 +63,7 @@ export function inputOf(pointer, model) {
 /** The golden examples as buttons, each with what training said of it. */
 export async function showExamples(place, model, form) {
   const buttons = await Promise.all(ordinary(model).map((example, index) => exampleButton(example, index, model, form)));
-  fill(place, element("h3", {}, say("examples.title")), element("ul", { class: `examples of-${model.inputs.length === 1 ? model.inputs[0].kind : "row"}` }, ...buttons.map((one) => element("li", {}, one))));
+  fill(place, element("h3", {}, say("examples.title")), model.imported && element("p", { class: "fine" }, say("examples.imported")), element("ul", { class: `examples of-${model.inputs.length === 1 ? model.inputs[0].kind : "row"}` }, ...buttons.map((one) => element("li", {}, one))));
 }
 
 async function exampleButton(example, index, model, form) {
@@ -75,7 +76,7 @@ async function exampleButton(example, index, model, form) {
   else if (isPicture) {
     const [height, width, channels = 1] = schema.shape;
     button.append(await canvasOf(example.values[schema.name], height, width, channels), label);
-  } else button.append(shortened(String(example.values[schema.name] ?? say("missing"))), label);
+  } else button.append(shortened(textOf(example.values[schema.name])), label);
   return button;
 }
 
@@ -83,6 +84,15 @@ async function exampleButton(example, index, model, form) {
 export function ordinary(model) {
   const found = model.examples.filter(({ values }) => model.inputs.every((schema) => isOrdinary(schema, values[schema.name])));
   return found.length > 0 ? found : model.examples;
+}
+
+/** Whether the value alone is an instance: a number or word is sent by its name. */
+function isBare(schema) {
+  return ["image", "text", "history"].includes(schema.kind);
+}
+
+function textOf(value) {
+  return String(value?.items?.join(", ") ?? value ?? say("missing"));
 }
 
 function isOrdinary(schema, value) {

@@ -21,8 +21,13 @@ export function imageInput(schema, { onChange, onRefuse }) {
   function refresh() {
     state.isStale = true; // a stroke has many points between two frames, and one look at the pad is enough
     requestAnimationFrame(settle);
-    hint.hidden = !state.isEmpty;
+    showEmpty();
     onChange();
+  }
+
+  function showEmpty() {
+    hint.hidden = !state.isEmpty;
+    surface.classList.toggle("bare", state.isEmpty && !isGray);
   }
 
   /** What the model sees, from what is on the pad now. */
@@ -62,7 +67,7 @@ export function imageInput(schema, { onChange, onRefuse }) {
 
   async function take(file) {
     try {
-      const picture = await createImageBitmap(file);
+      const picture = pixels.opaque(await createImageBitmap(file));
       state.isNegative = isGray && pixels.isOnPaper(pixels.grayed(fitted(picture, pad.width, pad.height, false)));
       negativeBox.checked = state.isNegative;
       show(picture);
@@ -93,7 +98,9 @@ export function imageInput(schema, { onChange, onRefuse }) {
   const fileButton = element("button", { type: "button", onclick: () => file.click() });
   const surface = element("div", { class: "pad", "data-gray": isGray }, pad, hint);
   if (isGray) draws(pad, surface, touched, clear);
-  takesFiles(surface, take);
+  else surface.addEventListener("click", () => file.click());
+  showsDrops(surface);
+  showEmpty();
 
   const view = element("div", { class: "image" },
     surface,
@@ -133,7 +140,7 @@ export function imageInput(schema, { onChange, onRefuse }) {
     invalid(message) {
       surface.classList.toggle("wrong", message !== null);
     },
-    paste: take,
+    take,
   };
 }
 
@@ -258,15 +265,8 @@ function draws(pad, place, touched, clear) {
   });
 }
 
-function takesFiles(surface, take) {
-  surface.addEventListener("dragover", (event) => {
-    event.preventDefault();
-    surface.classList.add("over");
-  });
-  surface.addEventListener("dragleave", () => surface.classList.remove("over"));
-  surface.addEventListener("drop", (event) => {
-    event.preventDefault();
-    surface.classList.remove("over");
-    if (event.dataTransfer.files.length > 0) take(event.dataTransfer.files[0]);
-  });
+/** Only shows that the pad is meant: the page takes a file wherever it is dropped. */
+function showsDrops(surface) {
+  surface.addEventListener("dragover", () => surface.classList.add("over"));
+  for (const end of ["dragleave", "drop"]) surface.addEventListener(end, () => surface.classList.remove("over"));
 }

@@ -85,7 +85,7 @@ function showFailure(failure) {
   if (known.code === "AUTH") return askForKey();
   Object.assign(state, { shown: null, failure: known });
   const named = failure instanceof Unreadable ? failure.field : inputOf(known.pointer, state.model);
-  const field = state.form.mark(named, known.detail || say(`problem.${known.code}`));
+  const field = state.form.mark(named, known.detail || say(`problem.${known.code}.detail`));
   answer.fail(known, field);
   glance.show(null);
 }
@@ -93,7 +93,7 @@ function showFailure(failure) {
 /** What was thrown, as a Failure; a fault of the page itself must not look like one of the service. */
 function asFailure(thrown) {
   if (thrown instanceof service.Failure) return thrown;
-  if (thrown instanceof Unreadable) return new service.Failure({ code: "NOT_A_NUMBER", detail: say("problem.NOT_A_NUMBER.detail") });
+  if (thrown instanceof Unreadable) return new service.Failure({ code: thrown.code });
   console.error(thrown);
   return new service.Failure({ code: "PAGE", detail: String(thrown.message ?? thrown) });
 }
@@ -109,9 +109,10 @@ async function start() {
   try {
     state.overview = await service.models();
     fill(byId("notice"));
-    const wanted = decodeURIComponent(location.hash.slice(1));
     const names = state.overview.models.map((one) => one.name);
-    await open([wanted, state.overview.default_model, ...names].find((name) => names.includes(name)), null);
+    const wanted = names.find((name) => location.hash === `#${encodeURIComponent(name)}`);
+    const chosen = [wanted, state.overview.default_model, ...names].find((name) => names.includes(name));
+    await open(chosen, null, { keeps: state.model?.name === chosen });
   } catch (failure) {
     showStartFailure(failure);
   }
@@ -158,6 +159,8 @@ async function speak() {
   showChoices();
   byId("name").textContent = model.name;
   byId("summary").textContent = summary(model);
+  byId("degraded").hidden = !model.degraded;
+  byId("degraded").textContent = say("degraded", model);
   state.form.speak();
   answer.speak();
   code.speak();
@@ -225,10 +228,17 @@ byId("language").addEventListener("click", () => {
   speak();
 });
 window.addEventListener("hashchange", start);
-document.addEventListener("paste", (event) => {
-  const [file] = event.clipboardData.files;
-  if (file !== undefined && state.form !== null) state.form.paste(file);
+document.addEventListener("paste", (event) => takeFile(event.clipboardData));
+for (const kind of ["dragover", "drop"]) document.addEventListener(kind, (event) => {
+  if (!event.dataTransfer.types.includes("Files")) return;
+  event.preventDefault(); // the browser would leave the page for the file
+  takeFile(event.dataTransfer);
 });
+
+/** The first of the files that were pasted or dropped; there are none while one is only dragged over the page. */
+function takeFile({ files: [file] }) {
+  if (file !== undefined) state.form?.take(file);
+}
 
 await speak();
 await start();

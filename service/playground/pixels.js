@@ -120,6 +120,16 @@ export function ofValues(values, height, width, channels) {
   return canvas;
 }
 
+/** A picture on white, as viewers show what is transparent. */
+export function opaque(picture) {
+  const canvas = blank(picture.width, picture.height);
+  const surface = context(canvas);
+  surface.fillStyle = "#fff";
+  surface.fillRect(0, 0, canvas.width, canvas.height);
+  surface.drawImage(picture, 0, 0);
+  return canvas;
+}
+
 /** A black canvas. */
 export function blank(width, height) {
   const canvas = document.createElement("canvas");

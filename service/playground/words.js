@@ -17,7 +17,7 @@ export function say(key, values = {}) {
 }
 
 /** The sentence, or null where there is none in this language. */
-export const sayIfKnown = (key) => LANGUAGES[language][key] ?? null;
+export const sayIfKnown = (key, values) => (key in LANGUAGES[language] ? say(key, values) : null);
 
 /** The other language, remembered for the next visit. */
 export function switchLanguage() {
@@ -33,8 +33,11 @@ export function applyLanguage() {
   for (const place of document.querySelectorAll("[data-label]")) place.setAttribute("aria-label", say(place.dataset.label));
 }
 
-export const number = (value, digits = 4) =>
-  new Intl.NumberFormat(language, { maximumSignificantDigits: digits }).format(value);
+/** From 15 digits on as a power of ten. */
+export function number(value, digits = 4) {
+  const notation = Math.abs(value) < 1e15 ? "standard" : "scientific";
+  return new Intl.NumberFormat(language, { maximumSignificantDigits: digits, notation }).format(value);
+}
 
 export const whole = (value) => new Intl.NumberFormat(language, { maximumFractionDigits: 0 }).format(value);
 

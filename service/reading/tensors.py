@@ -8,6 +8,7 @@
     category   INT32            [N] or [N, 1]                 codes as the manifest numbers the words
     text       BYTES            [N] or [N, 1]                 UTF-8
     text       INT32            [N, L]                        code points, zero padded
+    history    BYTES            [N] or [N, 1]                 the JSON object that V1 takes
 
 Numbers become float32 as JSON numbers of V1 do: rounded to the nearest, refused where they are too large.
 """
@@ -25,9 +26,9 @@ from typing import Any
 import numpy as np
 
 from clipmax import images, inputs
-from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
+from clipmax.inputs import CategoryInput, HistoryInput, ImageInput, Input, NumberInput, TextInput
 from clipmax.problems import Problem
-from service.reading import binary, lift
+from service.reading import binary, json, lift
 
 Tensor = inputs.Tensor
 
@@ -36,6 +37,7 @@ _LAST_CODE_POINT = 0x10FFFF
 _LONGEST_DIMENSION = 2**63 - 1
 _FLOATING = frozenset({"FP16", "FP32", "FP64"})
 _COLUMN = ((), (1,))
+_HISTORY_DEPTH = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +70,7 @@ def datatypes(schema: Input) -> tuple[str, ...]:
     if isinstance(schema, NumberInput):
         first = "FP64" if schema.origin else "FP32"  # an origin is there because float32 is too coarse
         return (first, *(name for name in binary.DTYPES if name != first))
-    return ("BYTES", "INT32")
+    return ("BYTES",) if isinstance(schema, HistoryInput) else ("BYTES", "INT32")
 
 
 def row_shape(schema: Input) -> tuple[int, ...]:
@@ -116,6 +118,8 @@ def tensor(schema: Input, given: Given) -> Tensor:
         return _column(schema, given)
     if isinstance(schema, CategoryInput):
         return _codes(schema, given) if given.datatype == "INT32" else _words(schema, given)
+    if isinstance(schema, HistoryInput):
+        return _histories(schema, given)
     return _code_points(schema, given) if given.datatype == "INT32" else _texts(schema, given)
 
 
@@ -163,6 +167,21 @@ def _codes(schema: CategoryInput, given: Given) -> Tensor:
     values = _numbers(given)
     _check_within(values, inputs.FIRST_WORD_CODE + len(schema.categories) - 1, given)
     return values.astype(np.int32).reshape(-1, 1)
+
+
+def _histories(schema: HistoryInput, given: Given) -> Tensor:
+    framed = isinstance(given.data, memoryview)
+    pointers = [given.pointer if framed else _pointer(given, index) for index in range(given.size)]
+    values = [_document(text or "", place) for text, place in zip(_strings(given), pointers, strict=True)]
+    return schema.tensor(values, pointers)
+
+
+def _document(text: str, pointer: str) -> Any:
+    """The JSON of an element, read as strictly as a body."""
+    try:
+        return json.decode(text.encode(), max_depth=_HISTORY_DEPTH)
+    except Problem as problem:
+        raise Problem(problem.kind.code, problem.detail, pointer=pointer) from None
 
 
 def _texts(schema: TextInput, given: Given) -> Tensor:

@@ -16,7 +16,17 @@ from service.reading import json
 
 _TOP_K_LIMIT = 2**63 - 1
 _MEMBERS = ("instances", "parameters")
-_PARAMETERS = ("top_k", "probabilities", "logits", "coverage", "coverage_method", "abstain", "novelty")
+_PARAMETERS = (
+    "top_k",
+    "probabilities",
+    "logits",
+    "coverage",
+    "coverage_method",
+    "abstain",
+    "novelty",
+    "candidates",
+    "exclude_seen",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +96,8 @@ def options(parameters: Any) -> Options:
         coverage_method=_coverage_method(parameters),
         abstain=_switch(parameters, "abstain"),
         novelty=_switch(parameters, "novelty"),
+        candidates=_candidates(parameters),
+        exclude_seen=_switch(parameters, "exclude_seen"),
     )
 
 
@@ -111,6 +123,19 @@ def _coverage_method(parameters: Mapping[str, Any]) -> Method:
         raise Problem("PARAMETER", detail, pointer="/parameters/coverage_method")
     method: Method = value
     return method
+
+
+def _candidates(parameters: Mapping[str, Any]) -> tuple[str, ...] | None:
+    """Whether they are labels is for the version to say."""
+    if "candidates" not in parameters:
+        return None
+    value, place = parameters["candidates"], "/parameters/candidates"
+    if not isinstance(value, list) or not value:
+        raise Problem("PARAMETER", "candidates must be an array of at least one label", pointer=place)
+    for index, label in enumerate(value):
+        if not isinstance(label, str):
+            raise Problem("PARAMETER", "a label is a string", pointer=f"{place}/{index}")
+    return tuple(value)
 
 
 def _switch(parameters: Mapping[str, Any], name: str) -> bool:

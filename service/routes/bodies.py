@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import SkipJsonSchema, models_json_schema
 
 from clipmax.conformal import Method
 from service.answer import DEFAULT_TOP_K
@@ -33,6 +33,10 @@ class Parameters(Body):
     coverage_method: Method = Field(default="adaptive", description="adaptive: no set is empty; plain: smaller sets")
     abstain: bool = Field(default=False, description="give abstained: whether the model had better not decide")
     novelty: bool = Field(default=False, description="how unlike the training data, where a version has a score for it")
+    candidates: list[str] | SkipJsonSchema[None] = Field(
+        default=None, min_length=1, description="answer with these labels only; their probabilities stay as they are"
+    )
+    exclude_seen: bool = Field(default=False, description="answer without the items of the history")
 
 
 class Question(Body):
@@ -56,6 +60,21 @@ class Novelty(Body):
     p_value: float = Field(gt=0, le=1, description="the share of rows like the training data that is at least as novel")
 
 
+class HistoryCounts(Body):
+    """What the model could use of a history."""
+
+    known: int = Field(description="purchases of items that the model knows")
+    unknown: int = Field(description="purchases of others, which count for nothing")
+    prior: bool = Field(description="nothing is known, so the answer is what is likely for anybody")
+
+
+class Considered(Body):
+    """The labels that were left."""
+
+    labels: int
+    probability: float = Field(description="that one of them is right")
+
+
 class Prediction(Body):
     """The answer for one instance."""
 
@@ -68,6 +87,8 @@ class Prediction(Body):
     out_of_range: bool = Field(description="whether the graph had to clip a value of this row")
     unknown: list[str] | None = Field(default=None, description="inputs with a word that training never saw")
     truncated: list[str] | None = Field(default=None, description="inputs with a text that was cut")
+    history: HistoryCounts | None = Field(default=None, description="of a model that reads histories")
+    considered: Considered | None = Field(default=None, description="where candidates or exclude_seen left labels out")
     prediction_set: list[str] | None = Field(default=None, description="likeliest first, where coverage was given")
     abstained: bool | None = Field(default=None, description="where asked for")
     novelty: Novelty | None = Field(default=None, description="where asked for")

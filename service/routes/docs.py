@@ -2,61 +2,61 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib import resources
+from types import MappingProxyType
 
 from fastapi import APIRouter, Response
 
-from clipmax.problems import Problem
-
-OPENAPI = "/openapi.json"
-_PACKAGE = "fastapi_swagger.resources"
-_MEDIA_TYPES = {
-    "swagger-ui-bundle.js": "text/javascript",
-    "swagger-ui.css": "text/css",
-    "favicon-32x32.png": "image/png",
-}
+_PAGE = "/docs"
 
 # Everything from here and nothing inline, but for the styles that Swagger UI sets on its elements.
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; connect-src 'self'"
+    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+_HEADERS = {"Content-Security-Policy": _POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>clipmax API</title>
-<link rel="icon" href="docs/favicon-32x32.png">
-<link rel="stylesheet" href="docs/swagger-ui.css">
-</head>
-<body>
-<div id="swagger-ui"></div>
-<script src="docs/swagger-ui-bundle.js"></script>
-<script src="docs/start.js"></script>
-</body>
-</html>
-"""
-_START = 'SwaggerUIBundle({url: "openapi.json", dom_id: "#swagger-ui", tryItOutEnabled: true, validatorUrl: null});\n'
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    name: str
+    media_type: str
+    folder: str = "swagger"
+    package: str = "service"
+    cache: str = "no-cache"
+
+    def answer(self) -> Response:
+        content = resources.files(self.package).joinpath(self.folder, self.name).read_bytes()
+        return Response(content, media_type=self.media_type, headers=_HEADERS | {"Cache-Control": self.cache})
+
+
+def _bundled(name: str, media_type: str) -> _File:
+    return _File(name, media_type, folder="resources", package="fastapi_swagger", cache="max-age=86400")
+
+
+FILES: Mapping[str, _File] = MappingProxyType(
+    {
+        _PAGE: _File("index.html", "text/html"),
+        f"{_PAGE}/start.js": _File("start.js", "text/javascript"),
+        f"{_PAGE}/swagger-ui-bundle.js": _bundled("swagger-ui-bundle.js", "text/javascript"),
+        f"{_PAGE}/swagger-ui.css": _bundled("swagger-ui.css", "text/css"),
+        f"{_PAGE}/favicon-32x32.png": _bundled("favicon-32x32.png", "image/png"),
+    }
+)
+"""By path. They say nothing about the models, so no key is asked for them; the OpenAPI document needs one."""
 
 
 def router() -> APIRouter:
     """The page, its script and the files it needs."""
     routes = APIRouter(include_in_schema=False)
-
-    @routes.get("/docs")
-    async def page() -> Response:
-        return Response(_PAGE, media_type="text/html", headers={"Content-Security-Policy": _POLICY})
-
-    @routes.get("/docs/start.js")
-    async def start() -> Response:
-        return Response(_START, media_type="text/javascript")
-
-    @routes.get("/docs/{file}")
-    async def asset(file: str) -> Response:
-        if file not in _MEDIA_TYPES:
-            raise Problem("PATH_NOT_FOUND", "no such path")
-        content = resources.files(_PACKAGE).joinpath(file).read_bytes()
-        return Response(content, media_type=_MEDIA_TYPES[file], headers={"Cache-Control": "max-age=86400"})
-
+    for path, file in FILES.items():
+        _add_file(routes, path, file)
     return routes
+
+
+def _add_file(routes: APIRouter, path: str, file: _File) -> None:
+    @routes.get(path)
+    async def found() -> Response:
+        return file.answer()

@@ -12,7 +12,10 @@ from clipmax.inputs import ImageInput, Input, NumberInput
 from clipmax.manifest import TOP_PROBABILITIES
 from service.engine.catalog import Catalog
 from service.engine.session import Session
-from service.routes import bodies, bodies_v2, schemas
+from service.routes import bodies, bodies_v2, health, schemas
+
+BEARER = "bearer"
+"""The security scheme that the script of `/docs` puts a key into."""
 
 _UNSEEN = (bodies.Question, bodies.ProblemBody, bodies_v2.InferRequest, bodies_v2.IndexRequest)
 
@@ -43,6 +46,17 @@ def with_models(document: dict[str, Any], catalog: Catalog) -> dict[str, Any]:
     for name in ("HTTPValidationError", "ValidationError"):
         document["components"]["schemas"].pop(name, None)
     return document
+
+
+def add_keys(document: dict[str, Any]) -> None:
+    """Say that a key is asked for, in either header, everywhere but for health."""
+    document["components"]["securitySchemes"] = {
+        BEARER: {"type": "http", "scheme": "bearer", "description": "the API key"},
+        "header": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "the same, in another header"},
+    }
+    document["security"] = [{BEARER: []}, {"header": []}]
+    for path in (health.LIVE, health.READY):
+        document["paths"][path]["get"]["security"] = []
 
 
 def _paths(paths: dict[str, Any], session: Session) -> dict[str, Any]:

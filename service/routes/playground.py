@@ -13,7 +13,7 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from clipmax import inputs
-from clipmax.inputs import CategoryInput, Input
+from clipmax.inputs import CategoryInput, HistoryInput, Input
 from clipmax.manifest import Golden, Manifest, Metrics, TopGolden
 from service.engine.catalog import Catalog, Version
 from service.engine.session import Session
@@ -132,6 +132,7 @@ def described(session: Session) -> dict[str, Any]:
         "name": manifest.name,
         "version": manifest.version,
         "provider": session.provider,
+        "asked": session.asked,
         "degraded": session.degraded,
         "inputs": [_input(one) for one in manifest.inputs],
         "labels": manifest.labels[:_SHOWN],
@@ -139,6 +140,7 @@ def described(session: Session) -> dict[str, Any]:
         "temperature": manifest.temperature,
         "is_top": manifest.is_top,
         "approximate": manifest.is_approximate,
+        "imported": manifest.imported is not None,
         "coverage": manifest.conformal is not None and not manifest.is_top,
         "novelty": manifest.novelty is not None,
         "abstention": None if manifest.abstention is None else manifest.abstention.model_dump(),
@@ -157,6 +159,8 @@ def _input(schema: Input) -> dict[str, Any]:
     found = schema.model_dump(mode="json")
     if isinstance(schema, CategoryInput):
         found |= {"categories": schema.categories[:_SHOWN], "categories_count": len(schema.categories)}
+    elif isinstance(schema, HistoryInput):
+        found |= {"items": schema.items[:_SHOWN], "items_count": len(schema.items)}
     return found
 
 

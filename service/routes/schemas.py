@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput
+from clipmax.inputs import CategoryInput, HistoryInput, ImageInput, Input, NumberInput
 from clipmax.manifest import Manifest
 from service.routes import bodies
 
@@ -35,7 +35,7 @@ def answer(manifest: Manifest) -> Schema:
 def instance(inputs: tuple[Input, ...]) -> Schema:
     """One row: an object by input name, or values in their order, or of one input the bare value."""
     properties = {one.name: _value(one) for one in inputs}
-    needed = [one.name for one in inputs if one.kind in {"image", "text"}]
+    needed = [one.name for one in inputs if one.kind in {"image", "text", "history"}]
     row = {"type": "object", "properties": properties, "required": needed, "additionalProperties": False}
     if len(inputs) == 1:
         return {"anyOf": [properties[inputs[0].name], {**row, "required": [inputs[0].name]}]}
@@ -50,7 +50,17 @@ def _value(schema: Input) -> Schema:
         return {"type": ["number", "null"], "description": f"from {schema.minimum} to {schema.maximum} in training"}
     if isinstance(schema, CategoryInput):
         return {"type": ["string", "null"], "examples": list(schema.categories[:_SHOWN])}
+    if isinstance(schema, HistoryInput):
+        return _history(schema)
     return {"type": "string", "description": f"{schema.max_length} code points of it are read"}
+
+
+def _history(schema: HistoryInput) -> Schema:
+    most = schema.max_length
+    items = {"type": "array", "items": {"type": "string", "examples": list(schema.items[:_SHOWN])}, "maxItems": most}
+    days = {"type": "array", "items": {"type": "number"}, "maxItems": most, "description": "of each item, when"}
+    properties = {"items": items, "days_ago": days}
+    return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 
 
 def _image(schema: ImageInput) -> Schema:

@@ -21,6 +21,8 @@ from service.engine.session import Session
 from service.engine.worker import INLINE_BYTES
 from service.exchange import Exchange, exchange_of
 from service.inference import Inference
+from service.narrowed import narrowed
+from service.narrowing import Flags
 from service.reading import body as bodies_read
 from service.reading import fast, pieces, v1
 from service.routes import bodies
@@ -63,17 +65,23 @@ class Predictor:
         body = coming if isinstance(coming, bytes) else await coming
         tensors, options = self._read_usual(session, body) or await self._read(session, body)
         del body
-        if options is not answer.DEFAULT:
-            self._check(session, options, tensors)
+        kept = None if options is answer.DEFAULT else self._check(session, options, tensors)
         waiting = self._inference.submit(session, tensors, exchange)
         del tensors  # held here until the answer, it would make every other request take fresh memory
         share = waiting if isinstance(waiting, answer.Share) else await waiting
+        if kept is not None:
+            share = narrowed(share, kept)
         return answer.encode(share, options, exchange.request_id)
 
-    def _check(self, session: Session, options: answer.Options, tensors: Tensors) -> None:
+    def _check(self, session: Session, options: answer.Options, tensors: Tensors) -> Flags | None:
+        """Whether the version can say all that; where labels are left out, which ones stay."""
         rows = len(next(iter(tensors.values())))
         most_values = self._inference.limits.max_answer_values
-        self._inference.words(session).check(options, rows=rows, most_values=most_values)
+        words = self._inference.words(session)
+        words.check(options, rows=rows, most_values=most_values)
+        if not options.narrows:
+            return None
+        return words.narrowing.kept(options.candidates, tensors, exclude_seen=options.exclude_seen)
 
     def _read_usual(self, session: Session, body: bytes) -> Question | None:
         """What the fast reader makes of a body here: it holds Python's lock, so long ones are for the thread."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
-from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
+from clipmax.inputs import CategoryInput, HistoryInput, ImageInput, Input, NumberInput, TextInput
 from clipmax.labels import INLINE
 from clipmax.manifest import LOG_PARTITION, TOP_INDICES
 from clipmax.novelty import OUTPUT as NOVELTY
@@ -186,6 +186,8 @@ def _input_parameters(schema: Input) -> dict[str, Any]:
         found |= {"categories": schema.categories[:_SHOWN], "categories_count": len(schema.categories)}
     elif isinstance(schema, TextInput):
         found |= {"max_length": schema.max_length}
+    elif isinstance(schema, HistoryInput):
+        found |= {"items": schema.items[:_SHOWN], "items_count": len(schema.items), "max_length": schema.max_length}
     return found
 
 

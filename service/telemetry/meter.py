@@ -7,13 +7,13 @@ import time
 from bisect import bisect_left
 from collections.abc import Iterable, Mapping, Sequence
 from threading import Lock
-from types import SimpleNamespace
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from clipmax.manifest import Manifest
+from service.engine.metering import Run
 from service.telemetry import drift, layout, metric
 
 _SATURATED, _NOVEL = 0.999, 0.01
@@ -22,40 +22,22 @@ _STATUS_COUNT = len(layout.STATUSES) + 1
 _CLASS_COUNT, _WIDTH = len(layout.CLASSES), len(_LATENCY) + 2
 _OK = 200
 _OK_PLACES = layout.status_place(_OK), layout.class_place(_OK)
-_CONFIDENCE_LIST, _ENTROPY_LIST = metric.CONFIDENCE.buckets, metric.ENTROPY.buckets
-_CONFIDENCE, _ENTROPY = np.array(_CONFIDENCE_LIST, dtype=np.float32), np.array(_ENTROPY_LIST, dtype=np.float32)
+_CONFIDENCE = np.array(metric.CONFIDENCE.buckets, dtype=np.float32)
+_ENTROPY = np.array(metric.ENTROPY.buckets, dtype=np.float32)
 _LABELS_END = 1 + layout.LABELS + 1
 _CONFIDENCE_END = _LABELS_END + len(_CONFIDENCE)
 """Of a window, whose first float is its number."""
 
-_PAGE = 4096
-_FEW_ROWS, _FEW_LABELS = 6, 64
+_RUNS_TOGETHER, _VALUES_TOGETHER = 32, 64 * 1024
+"""So many runs, or rows times labels, wait at most to be counted together: the counting is numpy calls, which cost
+about two microseconds each and little more for each row."""
+
 _LEAST = float(np.finfo(np.float32).tiny)
 
 Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
-
-
-class Run(Protocol):
-    """One run, as whoever made it knows it: `service.answer.Results`."""
-
-    is_finite: bool
-
-    @property
-    def outputs(self) -> Any:
-        """`service.engine.outputs`: of every class, or of the most probable ones; `novelty`, float32 [N] or None."""
-
-    @property
-    def remarks(self) -> Any:
-        """(member, input) → bool [N]."""
-
-
-class Ran(NamedTuple):
-    """A run that has ended, its tensors by input name, and the seconds in onnxruntime."""
-
-    run: Run
-    tensors: Any
-    seconds: float
+Places = list[npt.NDArray[np.intp]]
+"""Of each input that has a reference, the bins of a run's rows."""
 
 
 class Labels:
@@ -97,7 +79,8 @@ class _Window(NamedTuple):
 class Meter:
     """Counts for one session. `ran` is for whichever thread makes its runs, the others for the event loop.
 
-    A run is counted as a whole, by a handful of numpy calls, so that a row costs less the busier the service is.
+    Requests are counted at once, for a worker may be killed. What their rows were is counted for several runs
+    together, so that a row costs less the busier the service is; `settle` does it for those that wait.
 
     Args:
         cell: the session's part of the process's page, float64 [layout.CELL].
@@ -120,16 +103,16 @@ class Meter:
         self._window_seconds = window_seconds
         self._places = Labels(manifest).places
         self._is_top, self._label_count = manifest.is_top, manifest.classes
-        self._place_list: list[int] = self._places.tolist() if self._label_count <= _FEW_LABELS else []
         self._highest_entropy = float(np.log(self._label_count))
         self._threshold = _threshold(manifest)
         self._novel_above = _novel_above(manifest)
         reference = manifest.reference
         self._inputs = () if reference is None else tuple(drift.inputs_of(manifest.inputs, reference).items())
         self._windows = [_Window.of(one, [len(bins.shares) for _, bins in self._inputs]) for one in block("windows")]
-        self._rows_from_0 = np.arange(_PAGE)
         weights = 0 if self._is_top else self._label_count
         self._entropy_weights = np.full(weights, -1 / self._highest_entropy, dtype=np.float32)
+        self._waiting: list[tuple[Run, Places]] = []
+        self._waiting_values = 0
         self.run_seconds = 0.0
 
     def answered(self, route: int, status: int, seconds: float) -> None:
@@ -153,92 +136,75 @@ class Meter:
 
         Args:
             run: what it gave, N rows.
-            tensors: by input name, N rows each.
+            tensors: by input name, N rows each; they may be used for something else afterwards.
             seconds: in onnxruntime.
         """
-        self.ran_several([Ran(run, tensors, seconds)])
-
-    def ran_several(self, runs: Sequence[Ran]) -> None:
-        """The same of runs, at least one, whose inputs have rows of the same shape: nearly for the price of one."""
-        whole = runs[0] if len(runs) == 1 else _joined(runs)
+        rows = len(run.outputs)
+        places = [bins.place(tensors[name]) for name, bins in self._inputs]
         with self._lock:
-            for one in runs:
-                self.run_seconds += one.seconds
-                observe(self._inference, _INFERENCE, one.seconds)
-                observe(self._rows, _ROWS, len(one.run.outputs))
-            self._count_run(whole.run, whole.tensors)
+            self.run_seconds += seconds
+            observe(self._inference, _INFERENCE, seconds)
+            observe(self._rows, _ROWS, rows)
+            self._waiting.append((run, places))
+            self._waiting_values += rows * (1 if self._is_top else self._label_count)
+            if len(self._waiting) >= _RUNS_TOGETHER or self._waiting_values >= _VALUES_TOGETHER:
+                self._settle()
 
-    def _count_run(self, run: Run, tensors: Any) -> None:
+    def settle(self) -> None:
+        """Count the rows of the runs that wait for it."""
+        with self._lock:
+            self._settle()
+
+    def _settle(self) -> None:
+        waiting, self._waiting, self._waiting_values = self._waiting, [], 0
+        if len(waiting) == 1:
+            self._count_run(*waiting[0])
+        elif waiting:
+            self._count_run(*_joined(waiting))
+
+    def _count_run(self, run: Run, places: Places) -> None:
         outputs, novelty = run.outputs, run.outputs.novelty
         self._count_remarks(run.remarks)
         if novelty is not None:
             self._remarks[_PLACES[metric.NOVEL]] += np.count_nonzero(novelty.astype(np.float64) > self._novel_above)
-        is_finite = None
         if not run.is_finite:
             is_finite = outputs.finite_rows
             self._remarks[_PLACES[metric.NON_FINITE]] += np.count_nonzero(~is_finite)
-            outputs = outputs.of(is_finite)
+            outputs, places = outputs.of(is_finite), [one[is_finite] for one in places]
         if len(outputs):
-            self._count(outputs, tensors, is_finite)
+            self._count(outputs, places)
 
-    def _count(self, outputs: Any, tensors: Any, is_kept: Flags | None) -> None:
-        """Rows whose outputs are finite; `is_kept` says which of the run's rows they are where it is not all."""
+    def _count(self, outputs: Any, places: Places) -> None:
+        """Rows whose outputs are finite."""
         window = self._window()
-        is_small = not self._is_top and len(outputs) <= _FEW_ROWS and self._label_count <= _FEW_LABELS
         if self._is_top:
             self._count_best(outputs.top_indices[:, 0], outputs.highest, window)
-        elif is_small:
-            self._count_few(outputs.probabilities, window)
         else:
-            self._count_many(outputs.probabilities, window)
-        for (name, bins), block in zip(self._inputs, window.inputs, strict=True):
-            places = bins.place(tensors[name] if is_kept is None else tensors[name][is_kept])
-            if is_small:
-                for place in places.tolist():
-                    block[place] += 1.0
-            else:
-                np.add(block, np.bincount(places, minlength=len(block)), block)
+            self._count_all(outputs.probabilities, window)
+        for found, block in zip(places, window.inputs, strict=True):
+            np.add(block, np.bincount(found, minlength=len(block)), block)
 
-    def _count_many(self, probabilities: npt.NDArray[np.float32], window: _Window) -> None:
-        """In numpy, whose calls cost up to two microseconds each and little more for each row."""
-        best = probabilities.argmax(axis=1)
-        top = probabilities[self._rows_from_0[: len(best)], best] if len(best) <= _PAGE else probabilities.max(axis=1)
+    def _count_all(self, probabilities: npt.NDArray[np.float32], window: _Window) -> None:
         entropy = (probabilities * np.log(np.maximum(probabilities, _LEAST))) @ self._entropy_weights
         np.add(self._entropy, np.bincount(_ENTROPY.searchsorted(entropy), minlength=len(_ENTROPY) + 1), self._entropy)
-        self._sums[1][-1] += sum(entropy.tolist())
-        self._count_best(best, top, window)
+        self._sums[1][-1] += float(entropy.sum(dtype=np.float64))
+        self._count_best(probabilities.argmax(axis=1), probabilities.max(axis=1), window)
 
     def _count_best(self, best: Any, top: Any, window: _Window) -> None:
         """The most probable classes, integers [N], and their probabilities, float32 [N].
 
         Of a graph that gives only the most probable classes it is all there is to count: its entropy is not known.
         """
-        shares = top.tolist()
         labels = np.bincount(self._places[best], minlength=layout.LABELS + 1)
         confidence = np.bincount(_CONFIDENCE.searchsorted(top), minlength=len(_CONFIDENCE) + 1)
         np.add(self._labels, labels, self._labels)
         np.add(self._confidence, confidence, self._confidence)
-        self._sums[0][-1] += sum(shares)
+        self._sums[0][-1] += float(top.sum(dtype=np.float64))
         np.add(window.labels, labels, window.labels)
         np.add(window.confidence, confidence[:-1], window.confidence)
-        self._remarks[_SATURATED_PLACE] += sum([share > _SATURATED for share in shares])
+        self._remarks[_PLACES[metric.SATURATED]] += np.count_nonzero(top > np.float64(_SATURATED))
         if self._threshold:
-            self._remarks[_ABSTAINED_PLACE] += sum([share < self._threshold for share in shares])
-
-    def _count_few(self, probabilities: npt.NDArray[np.float32], window: _Window) -> None:
-        """The same in plain Python, which is faster for a few rows."""
-        for row in probabilities.tolist():
-            top = max(row)
-            label = self._place_list[row.index(top)]
-            entropy = -sum([share * math.log(share) for share in row if share > 0.0]) / self._highest_entropy
-            self._labels[label] += 1.0
-            observe(self._sums[0], _CONFIDENCE_LIST, top)
-            observe(self._sums[1], _ENTROPY_LIST, entropy)
-            self._remarks[_SATURATED_PLACE] += top > _SATURATED
-            self._remarks[_ABSTAINED_PLACE] += top < self._threshold
-            window.labels[label] += 1.0
-            if top <= 1.0:
-                window.confidence[bisect_left(_CONFIDENCE_LIST, top)] += 1.0
+            self._remarks[_PLACES[metric.ABSTAINED]] += np.count_nonzero(top < np.float64(self._threshold))
 
     def _window(self) -> _Window:
         """The present one, emptied where what lies there is of the one before last."""
@@ -253,38 +219,27 @@ class Meter:
         """Rows, also where a remark is about several of a row's inputs."""
         found: dict[str, Flags] = {}
         for (member, _), flags in remarks.items():
+            if member not in _MEMBERS:  # counts, of a history
+                continue
             found[member] = flags if member not in found else found[member] | flags
         for member, flags in found.items():
             self._remarks[_MEMBERS[member]] += np.count_nonzero(flags)
 
 
-def _joined(runs: Sequence[Ran]) -> Ran:
-    """Runs as if they had been one."""
-    first = runs[0]
-    outputs = [one.run.outputs for one in runs]
-    run: Any = SimpleNamespace(
-        is_finite=all(one.run.is_finite for one in runs),
-        outputs=outputs[0].joined(outputs),
-        remarks={key: np.concatenate([one.run.remarks[key] for one in runs]) for key in first.run.remarks},
-    )
-    tensors = {name: np.concatenate([one.tensors[name] for one in runs]) for name in first.tensors}
-    return Ran(run, tensors, sum(one.seconds for one in runs))
+class _Joined(NamedTuple):
+    """Several runs as if they had been one."""
+
+    outputs: Any
+    remarks: Mapping[Any, Flags]
+    is_finite: bool
 
 
-class Unmetered:
-    """In place of a meter where nothing is counted."""
-
-    def waited(self, waits: Iterable[float]) -> None:
-        pass
-
-    def ran(self, run: Run, tensors: Any, seconds: float) -> None:
-        pass
-
-    def ran_several(self, runs: Sequence[Ran]) -> None:
-        pass
-
-
-UNMETERED = Unmetered()
+def _joined(waiting: Sequence[tuple[Run, Places]]) -> tuple[Run, Places]:
+    runs = [run for run, _ in waiting]
+    outputs = runs[0].outputs.joined([run.outputs for run in runs])
+    remarks = {key: np.concatenate([run.remarks[key] for run in runs]) for key in runs[0].remarks}
+    places: Places = [np.concatenate(parts) for parts in zip(*(places for _, places in waiting), strict=True)]
+    return _Joined(outputs, remarks, all(run.is_finite for run in runs)), places
 
 
 def window_number(seconds: float) -> int:
@@ -316,7 +271,6 @@ def _threshold(manifest: Manifest) -> float:
 
 
 _PLACES: Mapping[metric.Metric, int] = {one: place for place, one in enumerate(layout.REMARKS)}
-_SATURATED_PLACE, _ABSTAINED_PLACE = _PLACES[metric.SATURATED], _PLACES[metric.ABSTAINED]
 _MEMBERS = {
     "out_of_range": _PLACES[metric.OUT_OF_RANGE],
     "unknown": _PLACES[metric.UNKNOWN],

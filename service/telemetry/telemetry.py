@@ -10,11 +10,12 @@ from weakref import WeakSet
 
 import numpy as np
 
+from service.engine import metering
 from service.engine.catalog import Catalog
 from service.engine.session import Session
 from service.telemetry import exposition, layout, route
 from service.telemetry.ledger import Ledger
-from service.telemetry.meter import UNMETERED, Floats, Meter, Unmetered, observe
+from service.telemetry.meter import Floats, Meter, observe
 from service.telemetry.metric import LATENCY_SECONDS
 from service.telemetry.sums import Facts, Key, Sums
 
@@ -108,15 +109,15 @@ class Telemetry:
         """The client left before its answer."""
         self._abandoned[0] += 1
 
-    def meter(self, session: Session) -> Meter:
+    def meter(self, session: Session) -> metering.Meter:
         """Where runs of a session are counted."""
         if session.meter is None:
             facts = Facts.of(session.manifest)
             self._facts[facts.key] = facts
             if len(self._facts) > layout.CELLS:
                 del self._facts[next(iter(self._facts))]
-            session.meter = Meter(self._cell(facts.key), session.manifest, self._window_seconds)
-            self._meters.add(session.meter)
+            session.meter = meter = Meter(self._cell(facts.key), session.manifest, self._window_seconds)
+            self._meters.add(meter)
         return session.meter
 
     def follow(self) -> None:
@@ -195,8 +196,8 @@ class Silence:
     def abandoned(self) -> None:
         pass
 
-    def meter(self, session: Session) -> Unmetered:  # noqa: ARG002  # as Telemetry has it
-        return UNMETERED
+    def meter(self, session: Session) -> metering.Meter:  # noqa: ARG002  # as Telemetry has it
+        return metering.UNMETERED
 
     def follow(self) -> None:
         pass

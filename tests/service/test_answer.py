@@ -16,9 +16,7 @@ from clipmax import manifest
 from clipmax.problems import Problem
 from service import answer
 from service.answer import DEFAULT, Options, Results, Share, Words
-from service.engine.outputs import Full
-from service.engine.providers import Execution
-from service.engine.session import Session
+from service.outputs import Full
 from tests import artifacts
 
 FOUR, MANY = 4, 100
@@ -31,7 +29,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Words]:
 
     def load(labels: int) -> Words:
         folder = artifacts.publish(root, f"of-{labels}", labels=labels)
-        return Words(Session.load(folder, manifest.load(folder), Execution()))
+        return Words(manifest.load(folder), "cpu")
 
     return {labels: load(labels) for labels in (FOUR, MANY)}
 

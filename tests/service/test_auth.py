@@ -81,7 +81,7 @@ def test_a_key_in_the_query_is_not_read(guarded: Running, parameter: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "path", ["/v1/models/tiny", "/v1/models/none", "/docs", "/openapi.json", "/nothing", "/playground/models.json"]
+    "path", ["/v1/models/tiny", "/v1/models/none", "/openapi.json", "/nothing", "/playground/models.json"]
 )
 def test_every_other_path_asks_too(guarded: Running, path: str) -> None:
     """Whoever is not known does not learn what there is."""
@@ -142,3 +142,18 @@ def test_the_file_of_keys_is_followed(tmp_path: Path) -> None:
     path.unlink()
     followed.refresh()
     assert followed.keys.accept({b"x-api-key": OTHER.encode()})
+
+
+def test_the_document_says_which_headers_a_key_goes_in(guarded: Running) -> None:
+    """So that `/docs` and generated clients send it; health needs none."""
+    request = f"GET /openapi.json HTTP/1.1\r\nHost: x\r\nX-API-Key: {KEY}\r\n\r\n"
+    document = exchange(guarded, request.encode()).document
+    schemes = document["components"]["securitySchemes"]
+    assert {one["type"] for one in schemes.values()} == {"http", "apiKey"}
+    assert [set(one) for one in document["security"]] == [{name} for name in schemes]
+    assert document["paths"]["/v2/health/ready"]["get"]["security"] == []
+
+
+def test_the_page_of_the_interface_is_open(guarded: Running) -> None:
+    """It says nothing of the models, and asks for a key itself."""
+    assert exchange(guarded, b"GET /docs HTTP/1.1\r\nHost: x\r\n\r\n").status == 200

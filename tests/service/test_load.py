@@ -105,19 +105,7 @@ def long_body(rows: int) -> bytes:
 def test_what_does_not_fit_into_the_queue_is_told_when_to_come_again(narrow: Running) -> None:
     """429 with Retry-After at once, and all that was taken is answered."""
     one = json.dumps({"instances": artifacts.rows(5)}).encode()
-    codes: list[tuple[int, str | None]] = []
-
-    def ask() -> None:
-        with httpx.Client(base_url=narrow.url, timeout=60) as http:
-            for _ in range(60):
-                answer = http.post("/predict", content=one, headers={"content-type": "application/json"})
-                codes.append((answer.status_code, answer.headers.get("retry-after")))
-
-    askers = [threading.Thread(target=ask) for _ in range(8)]
-    for asker in askers:
-        asker.start()
-    for asker in askers:
-        asker.join(60)
+    codes = _statuses(narrow, one, askers=8, each=60)
     assert len(codes) == 480
     assert set(codes) <= {(200, None), (429, "1")}
     assert (200, None) in codes
@@ -138,10 +126,38 @@ def test_bytes_of_bodies_are_bounded_together(narrow: Running) -> None:
     assert _first(narrow, good, status=200).status == 200
 
 
+def test_padding_counts_as_bytes_that_wait(tmp_path: Path) -> None:
+    """One long text among short ones makes a small body hold much memory."""
+    schema = [{**artifacts.TEXT[0], "max_length": 4000}]
+    artifacts.publish_made(tmp_path, "text", artifacts.text_model, schema=schema, instances=artifacts.TEXT_ROWS)
+    body = json.dumps({"instances": ["a" * 4000, *"b" * 199]}).encode()
+    with serving(tmp_path, tmp_path, "--max-queue-bytes", "1000000") as running:
+        found = _statuses(running, body, askers=4, each=20)
+    assert set(found) == {(200, None), (429, "1")}
+
+
 def test_a_request_that_is_larger_than_the_queue_is_taken_when_nobody_waits(narrow: Running) -> None:
     """Otherwise it could never be answered."""
     assert exchange(narrow, post("/predict", json.dumps({"instances": artifacts.rows(50)}).encode())).status == 200
     assert exchange(narrow, post("/predict", long_body(500))).status == 200
+
+
+def _statuses(running: Running, body: bytes, *, askers: int, each: int) -> list[tuple[int, str | None]]:
+    """Status and Retry-After of all answers when so many ask at a time."""
+    found: list[tuple[int, str | None]] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=running.url, timeout=60) as http:
+            for _ in range(each):
+                answer = http.post("/predict", content=body, headers={"content-type": "application/json"})
+                found.append((answer.status_code, answer.headers.get("retry-after")))
+
+    threads = [threading.Thread(target=ask) for _ in range(askers)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return found
 
 
 def _first(running: Running, request: bytes, *, status: int) -> Any:

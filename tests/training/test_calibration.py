@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from clipmax.refusal import Refusal
 from tests.training.samples import Array, sample
-from training.calibration import TEMPERATURE_MAX, TEMPERATURE_MIN, fit_temperature
+from training.calibration import TEMPERATURE_MAX, TEMPERATURE_MIN, fit_temperature, log_error
 from training.metrics import log_loss
 
 seeds = st.integers(0, 10**6)
@@ -53,6 +53,17 @@ def test_constants_added_to_a_row_change_nothing(seed: int, shift: float) -> Non
     logits, labels = sample(seed, rows=100)
     shifts = shift * np.random.default_rng(seed).random((100, 1))
     assert fit_temperature(logits + shifts, labels) == pytest.approx(fit_temperature(logits, labels), rel=1e-9)
+
+
+def test_its_error_is_what_new_rows_of_the_same_kind_show() -> None:
+    """The logarithm of 300 temperatures, each fitted on 200 rows drawn at T = 1.5, scatters by as much as is said."""
+    logits, _ = sample(8, rows=200)
+    random = np.random.default_rng(0)
+    found = [
+        np.log(fit_temperature(logits, (logits / 1.5 + random.gumbel(size=logits.shape)).argmax(axis=1)))
+        for _ in range(300)
+    ]
+    assert np.std(found) == pytest.approx(log_error(logits, 1.5), rel=0.15)
 
 
 def test_it_recovers_the_temperature_that_made_the_labels() -> None:

@@ -133,11 +133,14 @@ def test_all_figures_are_plain_numbers_and_the_sample_is_left_alone() -> None:
 
 
 def test_every_figure_has_one_sentence() -> None:
-    """With the figure in it, a colon, and an end."""
+    """With the figure in it, a colon, and an end; layers that need nothing share one, as do those of dead units."""
     logits, labels = random_rows()
-    found = figures(logits, labels, hidden={"a": logits, "b": logits}, gradients={"c.weight": logits})
+    dead = torch.zeros_like(logits)
+    hidden = {"a": logits, "b": logits, "first": dead, "second": dead}
+    found = figures(logits, labels, hidden=hidden, gradients={"c.weight": logits / 100, "d.weight": logits / 99})
     texts = sentences(found)
     assert len(texts) == 5 + 1 + 2 + 1
+    assert any("of first, " in text and "of second; they cannot learn" in text for text in texts)
     for text in texts:
         assert text.endswith(".")
         assert ": " in text

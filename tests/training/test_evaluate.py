@@ -21,6 +21,7 @@ def test_the_command_gives_the_figures_of_the_manifest(artifact: Path, manifest:
     found = json.loads(subprocess.run([*arguments, "--json"], capture_output=True, check=True, text=True).stdout)
     assert found["test"]["metrics"] == found["manifest_metrics"] == manifest.metrics.model_dump(mode="json")
     assert found["same_data"] is True
+    assert found["test"]["ece_noise_upper_fitted"] >= 0.9 * found["test"]["ece_noise_upper"]
     words = subprocess.run(arguments, capture_output=True, check=True, text=True).stdout
     assert "the manifest says the same metrics" in words
     assert f"tiny version 1 on {tiny.TEST_ROWS} test rows" in words
@@ -34,6 +35,7 @@ def test_other_rows_of_the_same_kind_are_measured_and_named(artifact: Path, tmp_
     (tmp_path / "test-labels").write_bytes(tiny.idx_bytes(labels[:50]))
     found = evaluate.evaluate(artifact, settings)
     assert found.same_data is False
+    assert found.test.ece_noise_upper_fitted is None
     assert found.test.metrics.rows == 50
     assert "of other data" in evaluate.lines(found)[0]
 

@@ -20,7 +20,7 @@ from clipmax.manifest import MANIFEST_FILE, MODEL_FILE, Golden, Manifest
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository, verify_files
 from tests.training import tiny
-from training import export, loop, run
+from training import export, loop, onnx_file, run
 from training.config import Run
 from training.data.dataset import Dataset
 from training.loop import Progress
@@ -80,7 +80,7 @@ def test_the_graph_is_standard_and_in_one_piece(graph: bytes) -> None:
     """The standard domain only, no functions, no data elsewhere."""
     model = onnx.load_from_string(graph)
     onnx.checker.check_model(model, full_check=True)
-    assert {(each.domain, each.version) for each in model.opset_import} == {("", export.OPSET)}
+    assert {(each.domain, each.version) for each in model.opset_import} == {("", onnx_file.OPSET)}
     assert not model.functions
     assert all(each.data_location == onnx.TensorProto.DEFAULT for each in model.graph.initializer)
     assert [value.name for value in model.graph.input] == ["image"]
@@ -175,7 +175,7 @@ def test_a_graph_with_foreign_operators_is_refused(graph: bytes) -> None:
     model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     model.graph.node[-1].domain = "com.microsoft"
     with pytest.raises((Refusal, onnx.checker.ValidationError)):
-        export._checked(model.SerializeToString())
+        onnx_file.checked(model.SerializeToString())
 
 
 def test_the_configuration_in_the_manifest_names_no_folder(artifact: Path) -> None:

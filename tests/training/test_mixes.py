@@ -76,7 +76,7 @@ def _published(settings: config.Run, dataset: Dataset) -> Path:
     runtime.prepare(1)
     settings = defaults.fill(settings, dataset)
     progress = run.start(settings, dataset)
-    dataset = encoders.prepare(progress.model, dataset)
+    dataset = encoders.prepare(progress.model.placed, dataset)
     loop.fit(progress, settings, dataset)
     return run.finish(settings, dataset, dataset.fingerprint(), progress).folder
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from training import config
-from training.model import ACTIVATIONS, Calibrated, Classifier, Mlp, Placed
+from training.features.encoders import Placed
+from training.model import ACTIVATIONS, Calibrated, Classifier, Mlp
 
 
 def _passing_on() -> Classifier:

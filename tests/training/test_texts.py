@@ -85,7 +85,7 @@ def _start(settings: Run) -> tuple[Run, Dataset, Progress]:
     dataset = sources.read(settings.data, text_length=settings.texts.max_length)
     settings = defaults.fill(settings, dataset)
     progress = run.start(settings, dataset)
-    return settings, encoders.prepare(progress.model, dataset), progress
+    return settings, encoders.prepare(progress.model.placed, dataset), progress
 
 
 @pytest.fixture(scope="module", params=list(FLOORS))

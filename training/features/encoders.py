@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Protocol, cast
 
@@ -17,7 +17,6 @@ from training.features.images import ImageEncoder
 from training.features.rows import RowEncoder, empty_bins
 from training.features.text.encoder import TextEncoder
 from training.features.text.vocabulary import Vocabulary
-from training.model import Classifier, Placed
 from training.weights import Weights
 
 
@@ -25,6 +24,14 @@ class Encoder(Protocol):
     """A torch module that turns the tensors of its inputs into float32 features [N, width]."""
 
     width: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """An encoder and the inputs that it takes, by their places in the schema."""
+
+    encoder: nn.Module
+    places: tuple[int, ...]
 
 
 Build = Callable[[Sequence[Any], Split, config.Run, int], nn.Module]
@@ -109,12 +116,10 @@ def restore(inputs: Sequence[Input], weights: Weights, run: config.Run, classes:
     ]
 
 
-def prepare(model: Classifier, dataset: Dataset) -> Dataset:
+def prepare(placed: Sequence[Placed], dataset: Dataset) -> Dataset:
     """The data set with every text as its bag of n-grams, made once by the encoder that will be exported."""
     texts = {
-        dataset.inputs[places[0]].name: encoder
-        for encoder, places in zip(model.encoders, model.places, strict=True)
-        if isinstance(encoder, TextEncoder)
+        dataset.inputs[each.places[0]].name: each.encoder for each in placed if isinstance(each.encoder, TextEncoder)
     }
 
     def prepared(split: Split) -> Split:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_right
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,16 +12,20 @@ from torch import Tensor, optim
 
 from clipmax.refusal import Refusal
 from training.config import Run
+from training.heads import table
 from training.heads.chunked import CHUNK
 from training.heads.head import Head
 from training.row_adagrad import RowAdagrad
 
 _FLOAT = 4
-_TABLES = {"full": 4, "chunked": 4, "sampled": 1}
+_TABLES = {"full": 4, "chunked": 4, "sampled": 1, "plif": 4, "sigsoftmax": 4, "mixture": 4, "adaptive": 4}
 """Copies of the class vectors while training: with a dense gradient and two moments of Adam there are four."""
 
 _EXTRA_TABLES = 5
 """Copies beside them at the worst moment: the best epoch's, and those of a checkpoint or of the export."""
+
+_LOGITS = {"full": 3, "plif": 10, "sigsoftmax": 4, "mixture": 5}
+"""Numbers a logit while training, measured, of a mixture each component's; of the other heads two."""
 
 _GRAPH_LIMIT = 2_000_000_000
 """Bytes of a graph in one file."""
@@ -51,8 +56,8 @@ def expect(run: Run, classes: int) -> Cost:
     """Memory by a formula, time by a few steps on random values: of a dense head on a slice of the classes."""
     return Cost(
         step_seconds=_seconds(run, classes),
-        step_bytes=_table(run, classes) * _TABLES[run.head.name] + _batch(run, classes),
-        peak_bytes=_table(run, classes) * (_TABLES[run.head.name] + _EXTRA_TABLES),
+        step_bytes=_step_bytes(run, classes),
+        peak_bytes=_peak_bytes(run, classes),
     )
 
 
@@ -68,11 +73,10 @@ def check_memory(run: Run, classes: int, available: int | None = None) -> None:
         Refusal: more memory than there is, or a graph of more than 2 GB; with the largest K that fits.
     """
     available = available_bytes() if available is None else available
-    copies = _TABLES[run.head.name] + _EXTRA_TABLES
-    row = _table(run, 1)
-    most = min(available // (row * copies), _GRAPH_LIMIT // row)
+    fitting = bisect_right(range(classes + 1), available, key=lambda count: _most_bytes(run, count)) - 1
+    most = min(fitting, _GRAPH_LIMIT // _table(run, 1))
     if classes > most:
-        needed = row * max(classes * copies, 1)
+        needed = _most_bytes(run, classes)
         raise Refusal(
             "configuration",
             "classes",
@@ -105,14 +109,28 @@ def _cgroup() -> int | None:
         return None
 
 
+def _most_bytes(run: Run, classes: int) -> int:
+    return max(_step_bytes(run, classes), _peak_bytes(run, classes))
+
+
+def _step_bytes(run: Run, classes: int) -> int:
+    return _table(run, classes) * _TABLES[run.head.name] + _batch(run, classes)
+
+
+def _peak_bytes(run: Run, classes: int) -> int:
+    return _table(run, classes) * (_TABLES[run.head.name] + _EXTRA_TABLES)
+
+
 def _table(run: Run, classes: int) -> int:
     return classes * (run.model.hidden[-1] + 1) * _FLOAT
 
 
 def _batch(run: Run, classes: int) -> int:
     """Logits and their gradient."""
-    together = {"full": classes, "chunked": CHUNK, "sampled": run.head.negatives + run.fit.batch_size}
-    return 2 * run.fit.batch_size * min(classes, together[run.head.name]) * _FLOAT
+    head, rows = run.head, run.fit.batch_size
+    together = {"chunked": CHUNK, "sampled": head.negatives + rows}.get(head.name, classes)
+    copies = _LOGITS.get(head.name, 2) * (head.components if head.name == "mixture" else 1)
+    return copies * rows * min(classes, together) * _FLOAT
 
 
 def _seconds(run: Run, classes: int) -> float:
@@ -123,7 +141,7 @@ def _seconds(run: Run, classes: int) -> float:
     part = min(classes, _SLICE)
     shares = torch.full((part,), 1.0 / part)
     with torch.random.fork_rng(devices=[]):
-        head = Head(run.model.hidden[-1], shares, run.head)
+        head = table.build(run.model.hidden[-1], shares, run.head)
         optimizer = _optimizer(head, run)
         hidden = torch.rand(run.fit.batch_size, run.model.hidden[-1], requires_grad=True)
         labels = torch.randint(part, (run.fit.batch_size,))

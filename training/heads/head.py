@@ -1,59 +1,54 @@
-"""Hidden values → logits of many classes, in one piece, in chunks, or as a loss that never makes them all."""
+"""Hidden values → logits of many classes and a loss: what every last layer that stands apart offers."""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training import config
-from training.heads.table import HEADS
-
-_SMALLEST_SHARE = 1e-9
+from training.heads.chunked import parts
 
 
 class Head(nn.Module):
-    """A vector and a bias a class, and how they are trained.
+    """A last layer. This one makes all logits at once; others need not.
 
     Shape:
         - Input: float32 [N, H]
-        - Output: float32 [N, K], the logits
+        - Output: float32 [N, K], the logits: their softmax is the answer, whatever they were made of
 
     Args:
+        name: in the table of heads.
         width: H.
-        shares: float32 [K], how frequent each class is in the training split; its logarithms are the first biases.
-        settings: the `[head]` section, its name chosen.
+        classes: K.
     """
 
-    def __init__(self, width: int, shares: Tensor, settings: config.Head) -> None:
+    is_sparse = False
+    """Whether a step touches, and costs, a few rows only."""
+
+    def __init__(self, name: str, width: int, classes: int) -> None:
         super().__init__()
-        self.name = settings.name
-        self.weight = nn.Parameter(torch.randn(len(shares), width).mul_(0.1 / math.sqrt(width)))
-        self.bias = nn.Parameter(shares.clamp(min=_SMALLEST_SHARE).log().unsqueeze(1))
-        self._loss = HEADS[settings.name](settings, shares)
+        self.name, self.width, self.classes = name, width, classes
 
-    @property
-    def classes(self) -> int:
-        return len(self.weight)
-
-    @property
-    def is_sparse(self) -> bool:
-        """Whether a step touches, and costs, a few rows only."""
-        return self.name == "sampled"
-
-    def forward(self, hidden: Tensor) -> Tensor:
-        return functional.linear(hidden, self.weight, self.bias.squeeze(1))
-
-    def logits(self, hidden: Tensor, classes: slice) -> Tensor:
-        """Those of some classes: float32 [N, classes]."""
-        return torch.addmm(self.bias[classes, 0], hidden, self.weight[classes].T)
+    def chunks(self, hidden: Tensor, size: int) -> Iterator[tuple[slice, Tensor]]:
+        """(classes, their logits float32 [N, classes]), so many at a time; the logits may be written to."""
+        logits = self(hidden)
+        return ((part, logits[:, part]) for part in parts(self.classes, size))
 
     def true_logits(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Of each row the one of its own class: float32 [N]."""
-        return (hidden * self.weight[labels]).sum(dim=1) + self.bias[labels, 0]
+        found: Tensor = self(hidden).gather(1, labels.unsqueeze(1)).squeeze(1)
+        return found
+
+    def tempered(self, hidden: Tensor, temperature: Tensor) -> Tensor:
+        """Logits / temperature: float32 [N, K]."""
+        found: Tensor = self(hidden) / temperature
+        return found
+
+    def vectors(self) -> tuple[Tensor, Tensor] | None:
+        """Weight float32 [K, H] and bias [K] where a row's classes rank as hidden · weight + bias does, else None."""
+        return None
 
     def loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """What is minimized: 0-d, in nats. Of the sampled head an estimate, never to be reported as the log loss."""
-        return self._loss(hidden, self.weight, self.bias, labels)
+        return functional.cross_entropy(self(hidden), labels)

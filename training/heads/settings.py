@@ -42,7 +42,8 @@ def fill(run: Run, dataset: Dataset, *, given: Run) -> Run:
         "answer": ("top" if classes > table.FULL_CLASSES else "full") if head.answer == "auto" else head.answer,
     }
     if head.start == "auto":
-        chosen["start"] = "imprinted" if len(dataset.train) < _FEW_ROWS * classes else "prior"
+        is_imprinted = chosen["name"] in table.LINEAR and len(dataset.train) < _FEW_ROWS * classes
+        chosen["start"] = "imprinted" if is_imprinted else "prior"
     run = run.model_copy(update={"head": head.model_copy(update=chosen)})
     return _apart(run, given) if table.has_own_layer(run.head) else run
 
@@ -63,6 +64,10 @@ def _check(run: Run) -> None:
         raise _refusal(run, "model.hidden", expected="at least one hidden layer", found="none")
     if run.start.version is not None:
         raise _refusal(run, "start.version", expected="none", found=str(run.start.version))
+    if run.head.start == "imprinted" and run.head.name not in table.LINEAR:
+        raise _refusal(run, "head.start", expected="auto or prior", found="imprinted")
+    if run.clipping.rule == "agc" and run.head.name == "adaptive":
+        raise _refusal(run, "clipping.rule", expected="another rule", found="agc, which spares one last matrix only")
     if run.loss.name != "cross_entropy" or run.loss.class_weights != "none":
         found = f"{run.loss.name}, class weights {run.loss.class_weights}"
         raise _refusal(run, "loss", expected="cross_entropy without class weights", found=found)

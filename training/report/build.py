@@ -19,16 +19,16 @@ from clipmax.abstention import Abstention
 from clipmax.conformal import Conformal
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
 from clipmax.origin import Origin
-from training import abstention, conformal, diagnostics, metrics
+from training import abstention, calibration, conformal, diagnostics, metrics
 from training.answers import Answers
 from training.config import Run
 from training.data.dataset import Dataset
+from training.history import History
 from training.loop import EpochFigures
 from training.measurement import Measured
 from training.report import figures, novelty
 from training.report.mistakes import most_confident
 from training.report.verdicts import verdicts
-from training.search.history import History
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 _PAIRS = 50
@@ -90,7 +90,8 @@ def _figures(evidence: Evidence) -> figures.Report:
         best_epoch=evidence.best_epoch,
         temperature=evidence.temperature,
         validation=split_figures(evidence.measured.selection, evidence.temperature),
-        test=split_figures(evidence.measured.test, evidence.temperature),
+        temperature_error=calibration.log_error(evidence.measured.selection.logits, evidence.temperature),
+        test=split_figures(evidence.measured.test, evidence.temperature, fitted_on=evidence.measured.selection),
         epochs=epochs,
         clipping=clipping_figures(run, epochs),
         softmax=tuple(diagnostics.sentences(epochs[evidence.best_epoch - 1].diagnostics)),
@@ -118,8 +119,14 @@ def _figures(evidence: Evidence) -> figures.Report:
     )
 
 
-def split_figures(answers: Answers, temperature: float) -> figures.SplitFigures:
-    """Metrics with the noise that belongs to them."""
+def split_figures(answers: Answers, temperature: float, *, fitted_on: Answers | None = None) -> figures.SplitFigures:
+    """Metrics with the noise that belongs to them.
+
+    Args:
+        answers: for the split.
+        temperature: of the graph.
+        fitted_on: answers for the rows that fitted it, where they are known.
+    """
     found = metrics.evaluate(answers.logits, answers.labels, temperature)
     noise = metrics.ece_noise(answers.probabilities)
     right = round(found.accuracy * found.rows)
@@ -129,7 +136,13 @@ def split_figures(answers: Answers, temperature: float) -> figures.SplitFigures:
         accuracy_high=abstention.clopper_pearson_upper(right, found.rows, 0.025),
         ece_noise_mean=noise.mean,
         ece_noise_upper=noise.upper,
+        ece_noise_upper_fitted=None if fitted_on is None else _upper_of_fitted(answers, temperature, fitted_on),
     )
+
+
+def _upper_of_fitted(answers: Answers, temperature: float, fitted_on: Answers) -> float:
+    log_error = calibration.log_error(fitted_on.logits, temperature)
+    return metrics.ece_noise_of_fitted(answers.logits, temperature, log_error).upper
 
 
 def clipping_figures(run: Run, epochs: Sequence[EpochFigures]) -> figures.Clipping:
@@ -309,13 +322,18 @@ def _detail(schema: Input) -> str:
 
 def environment_figures(evidence: Circumstances) -> figures.Environment:
     """Where it ran."""
+    return environment(evidence.libraries, evidence.git_commit)
+
+
+def environment(libraries: Mapping[str, str], git_commit: str | None) -> figures.Environment:
+    """Where this process runs."""
     return figures.Environment(
         python=platform.python_version(),
         platform=f"{platform.system()} {platform.machine()}",
         processor=_processor(),
         threads=torch.get_num_threads(),
-        libraries=dict(evidence.libraries),
-        git_commit=evidence.git_commit,
+        libraries=dict(libraries),
+        git_commit=git_commit,
     )
 
 

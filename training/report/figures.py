@@ -14,8 +14,8 @@ from clipmax.abstention import Abstention
 from clipmax.conformal import Method
 from clipmax.manifest import Metrics
 from clipmax.origin import Origin
+from training.history import History
 from training.loop import EpochFigures
-from training.search.history import History
 
 CLASSES_IN_MATRIX = 200
 """Above it the confusion matrix would be most of the file; the most frequent confusions are always there."""
@@ -43,6 +43,10 @@ class SplitFigures(_Part):
     accuracy_high: float
     ece_noise_mean: float = Field(description="the ECE that a perfectly calibrated model would have by chance")
     ece_noise_upper: float = Field(description="exceeded by chance in 5 of 100 samples")
+    ece_noise_upper_fitted: Number = Field(
+        default=None,
+        description="the same where the rows that fitted the temperature are a sample too; null: they are not known",
+    )
 
 
 class Clipping(_Part):
@@ -244,6 +248,7 @@ class Report(_Part):
     training_seconds: float
     best_epoch: int
     temperature: float
+    temperature_error: Number = Field(default=None, description="standard error of its logarithm")
     validation: SplitFigures
     test: SplitFigures
     epochs: tuple[EpochFigures, ...]

@@ -9,9 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from clipmax.head import Head
 from clipmax.manifest import Metrics
-from training import diagnostics, judging
-from training.heads.measurement import MeasuredTop
+from training import diagnostics
 from training.loop import EpochFigures
+from training.many import judging
+from training.many.measurement import MeasuredTop
 from training.report import page
 from training.report.build import Circumstances, clipping_figures, data_figures, environment_figures
 from training.report.figures import Clipping, Data, Environment

@@ -30,7 +30,11 @@ def _calibration(report: Report) -> Verdict:
         f"({test.metrics.ece_uncalibrated:.2%} before); a perfectly calibrated model of {test.metrics.rows:,} rows "
         f"shows {test.ece_noise_mean:.2%} by chance, in 5 of 100 samples more than {test.ece_noise_upper:.2%}"
     )
-    if test.metrics.ece <= test.ece_noise_upper:
+    fitted = test.ece_noise_upper_fitted
+    if fitted is not None:
+        rows = report.validation.metrics.rows
+        found += f", and more than {fitted:.2%} where its temperature is fitted on {rows:,} rows"
+    if test.metrics.ece <= max(test.ece_noise_upper, fitted or 0.0):
         return Verdict(name="calibration", good=True, sentence=f"{found}: no miscalibration can be seen.")
     if test.metrics.ece <= 0.01:
         return Verdict(name="calibration", good=True, sentence=f"{found}: a small miscalibration, at most one point.")
@@ -48,7 +52,14 @@ def _selective(report: Report) -> Verdict:
         return Verdict(name="abstention", good=False, sentence=f"{found}, so the risk cannot be seen.")
     found += f", {test.risk:.2%} of them wrong (95% interval {test.risk_low:.2%} to {test.risk_high:.2%})"
     kept = test.risk_low <= chosen.risk
-    return Verdict(name="abstention", good=kept, sentence=f"{found}: {'kept' if kept else 'not kept'}.")
+    return Verdict(name="abstention", good=kept, sentence=f"{found}: {_kept(kept, seen=test.risk <= chosen.risk)}.")
+
+
+def _kept(kept: bool, *, seen: bool) -> str:
+    """Of a promise; `seen` says whether the figure itself is as good as promised, and not only as good as by chance."""
+    if not kept:
+        return "not kept"
+    return "kept" if seen else "kept, within chance"
 
 
 def _coverage(sets: PredictionSets) -> Verdict:
@@ -65,7 +76,7 @@ def _coverage(sets: PredictionSets) -> Verdict:
         sentence=(
             f"Sets asked to hold the true class in {sets.asked:.0%} of cases held it in {sets.coverage:.1%} on test "
             f"(chance: ± {sets.noise:.1%}), with {sets.mean_size:.2f} labels on average: "
-            f"{'kept' if kept else 'not kept'}."
+            f"{_kept(kept, seen=sets.coverage >= sets.asked)}."
         ),
     )
 
@@ -118,11 +129,12 @@ def _clipping(report: Report) -> Verdict:
 def _worst_class(report: Report) -> Verdict:
     worst = min((one for one in report.per_class if one.support), key=lambda one: one.recall)
     highest = clopper_pearson_upper(round(worst.recall * worst.support), worst.support, 0.025)
+    is_open = worst.recall < _HALF <= highest
     return Verdict(
         name="worst_class",
         good=highest >= _HALF,
         sentence=(
             f"The class recognized least is {worst.label}: {worst.recall:.1%} of its {worst.support:,} test rows "
-            f"(95% interval up to {highest:.1%})."
+            f"(95% interval up to {highest:.1%}){': too few rows to call it missed' if is_open else ''}."
         ),
     )

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from clipmax.refusal import Refusal
 from training.config import Tune
+from training.history import History, Trial
 from training.runtime import derive_seed
-from training.search.history import History, Trial
 
 if TYPE_CHECKING:
     from optuna import Study

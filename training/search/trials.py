@@ -16,11 +16,11 @@ from clipmax.refusal import Refusal
 from training import loop, metrics
 from training import run as running
 from training.config import Run
+from training.history import History
 from training.loop import Progress
 from training.outcome import Outcome
 from training.run import Ready, Say
 from training.search import journal
-from training.search.history import History
 from training.search.space import LINEAR, Space, apply, space_of
 
 if TYPE_CHECKING:

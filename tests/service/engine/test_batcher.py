@@ -19,12 +19,12 @@ from clipmax.problems import Problem
 from service.answer import Share
 from service.engine import batcher as batchers
 from service.engine.batcher import ROWS, Batcher, Batchers
-from service.engine.outputs import Full, Outputs
+from service.engine.metering import UNMETERED
 from service.engine.providers import Execution
 from service.engine.session import Session
 from service.engine.worker import Worker
+from service.outputs import Full, Outputs
 from service.reading.body import ClientGone
-from service.telemetry.telemetry import Silence
 from tests import artifacts
 
 
@@ -259,7 +259,7 @@ def test_a_session_that_goes_takes_its_batcher_along(models: Path) -> None:
     """A batcher must not keep the memory of a version that was replaced."""
     folder = models / "tiny" / "1"
     worker = Worker("test")
-    found = Batchers(worker, lambda rows, seconds: None, Silence())
+    found = Batchers(worker, lambda rows, seconds: None, lambda session: UNMETERED)
     session = Session.load(folder, manifests.load(folder), Execution())
     assert found.of(session) is found.of(session)
     assert len(found._batchers) == 1

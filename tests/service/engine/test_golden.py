@@ -12,9 +12,9 @@ import pytest
 from clipmax import labels, manifest
 from clipmax.refusal import Refusal
 from service.engine import golden
-from service.engine.outputs import Top
 from service.engine.providers import Execution
 from service.engine.session import Session
+from service.outputs import Top
 from tests import artifacts
 from tests.service.engine.breaking import rewrite
 

@@ -14,9 +14,9 @@ from onnx.external_data_helper import set_external_data
 from clipmax import inputs, manifest
 from clipmax.manifest import DATA_FILE
 from clipmax.refusal import Refusal
-from service.engine.outputs import Full
 from service.engine.providers import Execution
 from service.engine.session import Session
+from service.outputs import Full
 from tests import artifacts
 from tests.service.engine.breaking import rewrite, rewrite_model
 

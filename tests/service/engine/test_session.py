@@ -15,9 +15,9 @@ from onnx import TensorProto, helper
 
 from clipmax import manifest as manifests
 from clipmax.refusal import Refusal
-from service.engine.outputs import Full
 from service.engine.providers import Execution, Policy, check_available
 from service.engine.session import Session
+from service.outputs import Full
 from tests import artifacts
 from tests.service.engine.breaking import rewrite, rewrite_model
 

@@ -1,6 +1,6 @@
-"""Models that a person would try on the page: the shipped digits, intents of texts, and flowers by their measures.
+"""Models that a person would try on the page: the shipped digits, intents of texts, flowers by their measures, colours.
 
-The last two are logistic regressions, fitted here in a moment and written as ONNX.
+Intents and flowers are logistic regressions, fitted here in a moment and written as ONNX.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from tests import artifacts
 ROOT = Path(__file__).parents[3]
 INTENTS = ("card_arrival", "exchange_rate", "lost_or_stolen_card", "passcode_forgotten")
 SOILS = ("clay", "loam", "sand")
+COLORS = ("blue", "green", "red")
+COLOR_SHAPE = (12, 16, 3)
 LENGTH, BUCKETS, FACTOR = 120, 509, 31
 
 NOTHING_LIKE_IT = {"score": "probability", "rows": 199, "values": [-1.0] * 199}
@@ -33,10 +35,16 @@ Floats = npt.NDArray[np.float32]
 
 
 def publish(root: Path) -> Path:
-    """`mnist` as it is shipped; fitted here `tickets`, and `flowers` twice with prediction sets; `novel`, see above."""
+    """`mnist` as it is shipped; fitted here `tickets`, and `flowers` twice with prediction sets; `novel`, see above.
+
+    And `colors`, pictures by their mean; `many`, of more labels than an answer can hold; `adopted`, of another tool.
+    """
     shutil.copytree(ROOT / "models" / "mnist" / "1", root / "mnist" / "1")
     _publish_tickets(root)
+    _publish_colors(root)
+    _publish_adopted(root)
     artifacts.publish_novel(root, novelty=NOTHING_LIKE_IT)
+    artifacts.publish_top(root)
     for _ in range(2):
         _publish_flowers(root)
     return root
@@ -110,6 +118,41 @@ def _publish_flowers(root: Path) -> None:
     labels = tuple(map(str, iris.target_names))
     members = {"conformal": artifacts.CONFORMAL, "abstention": artifacts.ABSTENTION}
     _publish(root, "flowers", model, labels=labels, schema=schema, instances=rows, **members)
+
+
+def _publish_colors(root: Path) -> None:
+    """The larger of the three means of the channels, which a picture has as red, green and blue."""
+    width = COLOR_SHAPE[1]
+    nodes = [
+        helper.make_node("ReduceMean", ["image"], ["means"], axes=[1, 2], keepdims=0),
+        helper.make_node("Gather", ["means", "order"], ["ordered"], axis=1),
+        helper.make_node("Mul", ["ordered", "gain"], ["logits"]),
+    ]
+    constants = {"order": np.array([2, 1, 0]), "gain": np.float32(0.1)}
+    given = [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *COLOR_SHAPE])]
+    schema = [{"kind": "image", "name": "image", "dtype": "float32", "shape": list(COLOR_SHAPE)}]
+    halves = np.repeat([0.0, 1.0], width // 2)[None, :, None] * np.eye(3)[:, None, None] * 255
+    pictures = [np.broadcast_to(half, COLOR_SHAPE).tolist() for half in halves]
+    _publish(root, "colors", artifacts._model(given, nodes, constants, 3), labels=COLORS, schema=schema,
+             instances=pictures)  # fmt: skip
+
+
+def _publish_adopted(root: Path) -> None:
+    """As `clipmax import` makes one without data: numbers of any size, none missing, and nothing measured."""
+    nodes = [
+        helper.make_node("Concat", ["x1", "x2"], ["features"], axis=1),
+        helper.make_node("Identity", ["features"], ["logits"]),
+    ]
+    given = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 1]) for name in ("x1", "x2")]
+    schema = [
+        {"kind": "number", "name": name, "minimum": -1e30, "maximum": 1e30, "required": True} for name in ("x1", "x2")
+    ]
+    imported = {"file": "other.onnx", "sha256": "0" * 64, "producer": "", "opset": 17, "output": "y",
+                "scores": "logits", "changes": [], "probes": 2, "difference": 0.0}  # fmt: skip
+    members = {"imported": imported, "metrics": None, "data": None, "training": None}
+    rows = [{"x1": 1.0, "x2": 0.0}, {"x1": 0.0, "x2": 3.0}]
+    _publish(root, "adopted", artifacts._model(given, nodes, {}, 2), labels=("first", "second"), schema=schema,
+             instances=rows, **members)  # fmt: skip
 
 
 def _publish(

@@ -228,6 +228,40 @@ def test_one_version_may_be_asked_alone(page: Page) -> None:
     page.wait_for_selector(".facts:has-text('version 2')")
 
 
+def test_another_model_is_chosen_from_the_list(page: Page) -> None:
+    """Of several in one process; the address names it, so that it can be passed on."""
+    choose(page, "mnist")
+    page.get_by_label("Model", exact=True).select_option("flowers")
+    page.wait_for_selector("#name:has-text('flowers')")
+    page.wait_for_selector(LABEL)
+    assert page.url.endswith("#flowers")
+    page.get_by_label("Model", exact=True).select_option("tickets")
+    page.wait_for_selector("textarea")
+
+
+def test_of_very_many_classes_the_likeliest_are_shown(page: Page) -> None:
+    """Eight bars, and why there are no prediction sets."""
+    choose(page, "many")
+    page.locator(".examples button").first.click()
+    page.wait_for_selector(LABEL)
+    assert page.locator(".bars li").count() == 8
+    assert "only the likeliest" in page.locator(".coverage").inner_text()
+    assert page.locator(".coverage input").count() == 0
+
+
+def test_a_model_of_another_tool(page: Page) -> None:
+    """Nothing is claimed that was not measured, a range of all numbers is no slider, a needed one is asked for."""
+    choose(page, "adopted")
+    assert "Its quality was not measured." in page.locator("#summary").inner_text()
+    assert "most of them are made up" in page.locator("#examples").inner_text()
+    assert page.locator("#form input[type=range]:visible").count() == 0
+    box = page.get_by_label("x2", exact=True)
+    box.fill("4")
+    expect_label(page, "second")
+    box.fill("")
+    page.wait_for_selector(".failure:has-text('A number is missing')")
+
+
 def test_chinese_is_one_click_away_and_stays(page: Page) -> None:
     """All of the page, with the language said to screen readers; what was drawn stays too."""
     choose(page, "mnist")
@@ -254,7 +288,7 @@ def test_colours_follow_the_system_or_the_switch(page: Page) -> None:
     assert page.evaluate(color) == light
 
 
-@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers"])
+@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers", "colors", "many", "adopted"])
 def test_nothing_is_wider_than_a_phone(page: Page, name: str) -> None:
     """No scrolling to the side, with an answer there, on the smallest one."""
     page.set_viewport_size({"width": 320, "height": 640})
@@ -264,7 +298,7 @@ def test_nothing_is_wider_than_a_phone(page: Page, name: str) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 320
 
 
-@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers"])
+@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers", "colors", "many", "adopted"])
 def test_axe_finds_nothing(page: Page, axe: str, name: str) -> None:
     """With an answer, in both colours, and of the form with an error."""
     page.emulate_media(reduced_motion="reduce")

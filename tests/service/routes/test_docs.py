@@ -24,6 +24,13 @@ def test_the_page_needs_no_other_host(http: httpx.Client) -> None:
     assert "<script>" not in page.text
 
 
+def test_no_key_is_spoken_of_where_none_is_asked_for(http: httpx.Client) -> None:
+    """Generated clients would want one."""
+    document = http.get("/openapi.json").json()
+    assert "security" not in document
+    assert "securitySchemes" not in document["components"]
+
+
 def test_the_document_s_example_is_a_request_that_works(http: httpx.Client) -> None:
     """For the default model and for each by its name."""
     document = http.get("/openapi.json").json()

@@ -10,7 +10,7 @@ import pytest
 
 from clipmax import manifest as manifests
 from clipmax.manifest import Manifest
-from service.engine.outputs import Full, Outputs
+from service.outputs import Full, Outputs
 from service.telemetry import layout, metric
 from service.telemetry.meter import Labels, Meter
 from tests import artifacts
@@ -56,7 +56,7 @@ def _cell() -> np.ndarray:
 
 
 def test_rows_one_by_one_are_counted_as_rows_in_one_run() -> None:
-    """Plain Python for few rows and numpy for many come to the same counts."""
+    """Whether they are counted together, in several parts, or not yet until somebody reads."""
     found = _manifest(reference=_reference(), abstention=artifacts.ABSTENTION)
     probabilities = np.random.default_rng(0).dirichlet([0.2] * 3, 100)
     images = np.random.default_rng(1).integers(0, 256, (100, 4, 4)).astype(np.float32)
@@ -65,6 +65,9 @@ def test_rows_one_by_one_are_counted_as_rows_in_one_run() -> None:
     for row in range(100):
         meters[0].ran(_run(probabilities[row : row + 1]), {"image": images[row : row + 1]}, 0.001)
     meters[1].ran(_run(probabilities), {"image": images}, 0.001)
+    assert layout.VERSION.view(single, "labels").sum() == 96
+    for meter in meters:
+        meter.settle()
     for block in ("labels", "confidence", "entropy", "remarks", "windows"):
         view = layout.VERSION.view
         np.testing.assert_allclose(view(single, block), view(whole, block), rtol=1e-5, err_msg=block)
@@ -83,7 +86,9 @@ def test_rows_that_are_not_finite_are_counted_as_that_and_nothing_else(rows: int
     assert isinstance(run.outputs, Full)
     run.outputs.probabilities[0, 1] = np.nan
     run.is_finite = False
-    Meter(cell, _manifest(), 1800).ran(run, {}, 0.001)
+    meter = Meter(cell, _manifest(), 1800)
+    meter.ran(run, {}, 0.001)
+    meter.settle()
     remarks = layout.VERSION.view(cell, "remarks")
     assert remarks[layout.REMARKS.index(metric.NON_FINITE)] == 1
     assert layout.VERSION.view(cell, "labels").sum() == rows - 1
@@ -99,7 +104,9 @@ def test_of_many_labels_the_most_frequent_are_counted_by_themselves() -> None:
     assert Labels(found).shown == list(range(100, 150))
     cell = _cell()
     probabilities = np.eye(200)[[100, 149, 0, 199]]
-    Meter(cell, found, 1800).ran(_run(probabilities), {"image": np.zeros((4, 4, 4), np.float32)}, 0.001)
+    meter = Meter(cell, found, 1800)
+    meter.ran(_run(probabilities), {"image": np.zeros((4, 4, 4), np.float32)}, 0.001)
+    meter.settle()
     labels = layout.VERSION.view(cell, "labels")
     assert (labels[0], labels[49], labels[50]) == (1, 1, 2)
 
@@ -111,6 +118,7 @@ def test_a_window_begins_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     for moment in (5.0, 15.0, 25.0):
         monkeypatch.setattr("time.time", lambda now=moment: now)
         meter.ran(_run(np.eye(3)), {"image": np.zeros((3, 4, 4), np.float32)}, 0.001)
+        meter.settle()
     windows = layout.VERSION.view(cell, "windows")
     assert windows[:, 0].tolist() == [2, 1]
     assert windows[:, 1 : 1 + layout.LABELS + 1].sum(axis=1).tolist() == [3, 3]

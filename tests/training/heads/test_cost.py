@@ -47,8 +47,8 @@ def test_memory_is_told_by_the_formula(tmp_path: Path, head: str) -> None:
     """The sampled head holds one table where the others hold four."""
     found = cost.expect(_run(tmp_path, head), 10_000)
     tables = {"full": 4, "chunked": 4, "sampled": 1}[head]
-    logits = {"full": 10_000, "chunked": 8192, "sampled": 8448}[head]
-    assert found.step_bytes == tables * 10_000 * 129 * 4 + 2 * 256 * logits * 4
+    logits = {"full": 3 * 10_000, "chunked": 2 * 8192, "sampled": 2 * 8448}[head]
+    assert found.step_bytes == tables * 10_000 * 129 * 4 + 256 * logits * 4
     assert found.step_seconds > 0
 
 

@@ -14,9 +14,10 @@ from clipmax.manifest import MODEL_FILE
 from clipmax.refusal import Refusal
 from clipmax.repository import read_verified
 from tests.training import tiny
-from training import answers, judging, loop, run, run_file
+from training import answers, loop, run, run_file
 from training.data import sources
 from training.features import columns
+from training.many import judging
 from training.outcome import Outcome
 
 _TOP = ("head.answer=top", "images.augmentation.rotation_degrees=0", "images.augmentation.shift=0", "fit.epochs=4")

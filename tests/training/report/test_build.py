@@ -16,8 +16,8 @@ KEYS = {
     "origin",
     "search",
     "report_version", "name", "version", "created", "labels", "seed", "training_seconds", "best_epoch", "temperature",
-    "validation", "test", "epochs", "clipping", "softmax", "diagnostics_share", "reliability", "confusion", "per_class",
-    "selective", "prediction_sets", "mistakes", "novelty", "data", "verdicts", "configuration", "environment",
+    "temperature_error", "validation", "test", "epochs", "clipping", "softmax", "diagnostics_share", "reliability",
+    "confusion", "per_class", "selective", "prediction_sets", "mistakes", "novelty", "data", "verdicts", "configuration", "environment",
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ import pytest
 from clipmax.inputs import Input
 from clipmax.origin import Origin
 from tests.training.report.evidence import IMAGE, ROW, TEXT, evidence
-from tests.training.search.test_history import HISTORY
+from tests.training.test_history import HISTORY
 from training.report.build import build
 from training.report.page import HTML_FILE, JSON_FILE, files, render
 

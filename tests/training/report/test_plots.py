@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.training.report.evidence import evidence
-from tests.training.search.test_history import HISTORY
+from tests.training.test_history import HISTORY
 from training.report import plots
 from training.report.build import build
 

@@ -38,6 +38,12 @@ def test_an_honest_model_gets_good_marks(report: Report) -> None:
     assert found["clipping"]
 
 
+def test_an_ece_that_the_temperatures_own_chance_explains_is_no_miscalibration(report: Report) -> None:
+    """It is above what the test rows alone explain."""
+    off = changed(changed(report, "test.metrics.ece", 0.2), "test.ece_noise_upper_fitted", 0.21)
+    assert marks(off)["calibration"]
+
+
 @pytest.mark.parametrize(
     ("name", "path", "value"),
     [

@@ -19,9 +19,9 @@ from tests.training import tiny
 from training import loop, run, run_file
 from training.config import Run
 from training.data.dataset import Split
+from training.history import History
 from training.run import Ready
 from training.search import journal, trials
-from training.search.history import History
 from training.search.space import apply
 from training.weights import Weights
 

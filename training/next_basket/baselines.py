@@ -17,33 +17,19 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from clipmax.refusal import Refusal
-from training import choice, ranking
 from training.config import EventSource, Source
 from training.data import baskets
-from training.data.baskets import Events, Purchases, Task
-from training.ranking import Ranked
+from training.data.baskets import Events, Task
+from training.next_basket import bought as histories
+from training.next_basket import cooccurrence, logit, ranking
+from training.next_basket.bought import Bought, Past
+from training.next_basket.ranking import Ranked
 
 Floats = npt.NDArray[np.floating]
 Indices = npt.NDArray[np.int64]
-Scorer = Callable[[Floats], Floats]
-"""Times bought [R, K] → scores [R, K], higher is better."""
-
-_CHUNK = 1024
-"""Customers or baskets that are held as full rows of K numbers at a time."""
-_CHOOSERS = 2048
-"""Customers that the weights of the conditional logit are fitted on, at most: bounds memory, ample for four weights."""
-_CHOICE_DAYS = 30.0
-_CHOICE_RIDGE = 100.0
-_CHOICE_FEATURES = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Past:
-    """What a baseline is fitted on: `purchases` of K items, all before `day`."""
-
-    purchases: Purchases
-    items: int
-    day: float
+Flags = npt.NDArray[np.bool_]
+Scorer = Callable[[Bought], Floats]
+"""What R customers bought → scores [R, K], higher is better."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +79,12 @@ class Table(BaseModel):
 def popularity(past: Past, setting: float) -> Scorer:
     """In how many baskets an item was."""
     del setting
-    return _same_for_all(_popularity(past.purchases, past.items))
+    return _same_for_all(histories.popularity(past.purchases, past.items))
 
 
 def recent_popularity(past: Past, window: float) -> Scorer:
     """The same, of the last days alone."""
-    return _same_for_all(_popularity(past.purchases.since(past.day - window), past.items))
+    return _same_for_all(histories.popularity(past.purchases.since(past.day - window), past.items))
 
 
 def item_neighbours(past: Past, neighbours: float) -> Scorer:
@@ -106,66 +92,34 @@ def item_neighbours(past: Past, neighbours: float) -> Scorer:
 
     An item counts only those that are nearest to it; none is its own neighbour.
     """
-    together = _together(past.purchases.baskets, past.purchases.items, past.items)
+    together = cooccurrence.together(past.purchases.baskets, past.purchases.items, past.items)
     lengths = np.sqrt(np.maximum(together.diagonal(), 1.0))
     cosines = together / np.outer(lengths, lengths)
     np.fill_diagonal(cosines, 0.0)
     kept = min(int(neighbours), past.items)
     least = -np.partition(-cosines, kept - 1, axis=0)[kept - 1]
     weights = np.where(cosines >= least, cosines, 0.0).astype(np.float32)
-    return lambda counts: (counts > 0).astype(np.float32) @ weights
+    return lambda bought: bought.seen.astype(np.float32) @ weights
 
 
 def ease(past: Past, ridge: float) -> Scorer:
     """A linear model from all items bought to each item but itself, in closed form (EASE, Steck 2019)."""
-    inverse = np.linalg.inv(
-        _together(past.purchases.customers, past.purchases.items, past.items) + ridge * np.eye(past.items)
-    )
-    weights = (inverse / -inverse.diagonal()).astype(np.float32)
-    np.fill_diagonal(weights, 0.0)
-    return lambda counts: (counts > 0).astype(np.float32) @ weights
+    weights = cooccurrence.ease(past.purchases, past.items, ridge)
+    return lambda bought: bought.seen.astype(np.float32) @ weights
 
 
 def personal_frequency(past: Past, window: float) -> Scorer:
     """How often the customer bought an item; among equals, and after them, what was popular in the last days."""
-    recent = _popularity(past.purchases.since(past.day - window), past.items)
-    return lambda counts: counts + recent / (recent.max() + 1.0)
+    recent = histories.popularity(past.purchases.since(past.day - window), past.items)
+    return lambda bought: bought.times + recent / (recent.max() + 1.0)
 
 
 def conditional_logit(past: Past, window: float) -> Scorer:
-    """A softmax over all items with four weights: habit, EASE for what is new, and what was popular in the last days.
-
-    Its features are log(1 + times bought), whether it was bought at all, the score of EASE where it was not, and
-    log(1 + recent popularity). The weights are fitted on the first baskets of the last 30 days from what was known
-    before them; then the features are made anew from all that is known. Without such baskets all weights are 0.
-    """
-    task = baskets.task(past.purchases, past.day - _CHOICE_DAYS)
-    weights = _choice_weights(task, past.items, window) if len(task) else np.zeros(_CHOICE_FEATURES)
-    features = _choice_features(past, window)
-    return lambda counts: choice.scores(features(counts), weights)
+    """A softmax over all items with five weights, see `training.next_basket.logit`: what `clipmax train` publishes."""
+    return logit.fit(past, window).scores
 
 
-def _choice_weights(task: Task, items: int, window: float) -> Floats:
-    features = _choice_features(Past(task.past, items, task.day), window)
-    asked = np.sort(np.random.default_rng(0).permutation(len(task))[:_CHOOSERS])
-    some = Task(task.day, task.past, task.customers[asked], tuple(task.baskets[row] for row in asked))
-    wanted = np.zeros((len(some), items), dtype=np.float32)
-    for row, basket in enumerate(some.baskets):
-        wanted[row, basket] = 1.0 / len(basket)
-    return choice.fit(features(_counts(some, slice(None), items)), wanted)
-
-
-def _choice_features(past: Past, window: float) -> Callable[[Floats], Floats]:
-    """Times bought [R, K] → float32 [4, R, K]."""
-    related = ease(past, _CHOICE_RIDGE)
-    recent = np.log1p(_popularity(past.purchases.since(past.day - window), past.items))
-
-    def features(counts: Floats) -> Floats:
-        seen = (counts > 0).astype(np.float32)
-        return np.stack([np.log1p(counts), seen, related(counts) * (1.0 - seen), np.broadcast_to(recent, counts.shape)])
-
-    return features
-
+LOGIT = "conditional logit"
 
 BASELINES: Mapping[str, Baseline] = MappingProxyType(
     {
@@ -174,25 +128,21 @@ BASELINES: Mapping[str, Baseline] = MappingProxyType(
         "item-kNN on baskets": Baseline(item_neighbours, (20.0, 100.0, 500.0), "neighbours"),
         "EASE": Baseline(ease, (50.0, 100.0, 200.0, 500.0), "ridge"),
         "personal frequency": Baseline(personal_frequency, (7.0, 30.0, 90.0), "days"),
-        "conditional logit": Baseline(conditional_logit, (7.0, 30.0), "days"),
+        LOGIT: Baseline(conditional_logit, logit.WINDOWS, "days"),
     }
 )
 
 
 def table(events: Events) -> Table:
     """Choose, fit and judge all baselines."""
-    reached = [_reach(name, one, events) for name, one in BASELINES.items()]
+    reached = [reach(name, events) for name in BASELINES]
     best = max(reached, key=lambda one: one.whole.means[0])
     figures = tuple(_figures(one, best) for one in reached)
     task, items = events.test, len(events.items)
     return Table(
         items=items,
         customers=len(task),
-        customers_with_new=sum(
-            bool((counts[row][basket] == 0).any())
-            for rows, counts in _chunks(task, items)
-            for row, basket in enumerate(task.baskets[rows])
-        ),
+        customers_with_new=len(best.new.ndcg),
         purchases=len(task.past),
         left_out=dict(events.left_out),
         baselines=figures,
@@ -237,13 +187,15 @@ def _pair(ndcg: float | None, recall: float | None) -> str:
 
 def judge(scorer: Scorer, task: Task, items: int) -> tuple[Ranked, Ranked]:
     """The figures over all items, and those over items that the customer never bought."""
-    parts = [_judge_rows(scorer(counts), task.baskets[rows], counts) for rows, counts in _chunks(task, items)]
+    parts = [
+        _judge_rows(scorer(bought), task.baskets[rows], bought.seen) for rows, bought in histories.chunks(task, items)
+    ]
     return _joined([whole for whole, _ in parts]), _joined([new for _, new in parts])
 
 
 @dataclass(frozen=True, slots=True)
-class _Reached:
-    """What one baseline reached with its chosen setting, customer by customer."""
+class Reached:
+    """What one method reached with its chosen setting, customer by customer."""
 
     name: str
     setting: str | None
@@ -251,14 +203,15 @@ class _Reached:
     new: Ranked
 
 
-def _reach(name: str, baseline: Baseline, events: Events) -> _Reached:
-    items = len(events.items)
-    chosen = _choose(baseline, events.validation, items)
+def reach(name: str, events: Events) -> Reached:
+    """Choose, fit and judge one of `BASELINES`."""
+    baseline, items = BASELINES[name], len(events.items)
+    chosen = choose(baseline, events.validation, items)
     whole, new = judge(_fitted(baseline, events.test, items, chosen), events.test, items)
-    return _Reached(name, None if baseline.setting is None else f"{chosen:g} {baseline.setting}", whole, new)
+    return Reached(name, None if baseline.setting is None else f"{chosen:g} {baseline.setting}", whole, new)
 
 
-def _figures(one: _Reached, best: _Reached) -> BaselineFigures:
+def _figures(one: Reached, best: Reached) -> BaselineFigures:
     ndcg, recall = one.whole.means
     new_ndcg, new_recall = one.new.means if len(one.new.ndcg) else (None, None)
     return BaselineFigures(
@@ -272,7 +225,8 @@ def _figures(one: _Reached, best: _Reached) -> BaselineFigures:
     )
 
 
-def _choose(baseline: Baseline, task: Task, items: int) -> float:
+def choose(baseline: Baseline, task: Task, items: int) -> float:
+    """The setting of the highest NDCG@10 on a task."""
     if len(baseline.settings) == 1:
         return baseline.settings[0]
     reached = [judge(_fitted(baseline, task, items, one), task, items)[0].means[0] for one in baseline.settings]
@@ -283,44 +237,13 @@ def _fitted(baseline: Baseline, task: Task, items: int, setting: float) -> Score
     return baseline.fit(Past(task.past, items, task.day), setting)
 
 
-def _judge_rows(scores: Floats, baskets: Sequence[Indices], counts: Floats) -> tuple[Ranked, Ranked]:
-    return ranking.judge(ranking.first(scores), baskets), ranking.judge_new(scores, baskets, counts > 0)
+def _judge_rows(scores: Floats, baskets: Sequence[Indices], seen: Flags) -> tuple[Ranked, Ranked]:
+    return ranking.judge(ranking.first(scores), baskets), ranking.judge_new(scores, baskets, seen)
 
 
 def _joined(parts: Sequence[Ranked]) -> Ranked:
     return Ranked(np.concatenate([one.ndcg for one in parts]), np.concatenate([one.recall for one in parts]))
 
 
-def _chunks(task: Task, items: int) -> Sequence[tuple[slice, Floats]]:
-    """Rows of the task, a thousand at a time, with how often each customer bought each item: float32 [r, K]."""
-    starts = range(0, len(task), _CHUNK)
-    return [(slice(start, start + _CHUNK), _counts(task, slice(start, start + _CHUNK), items)) for start in starts]
-
-
-def _counts(task: Task, rows: slice, items: int) -> Floats:
-    customers = task.customers[rows]
-    mine = np.isin(task.past.customers, customers)
-    places = np.searchsorted(customers, task.past.customers[mine]) * items + task.past.items[mine]
-    return np.bincount(places, minlength=len(customers) * items).reshape(-1, items).astype(np.float32)
-
-
-def _popularity(purchases: Purchases, items: int) -> Floats:
-    return np.bincount(purchases.items, minlength=items).astype(np.float32)
-
-
 def _same_for_all(scores: Floats) -> Scorer:
-    return lambda counts: np.broadcast_to(scores, counts.shape)
-
-
-def _together(groups: Indices, members: Indices, items: int) -> Floats:
-    """In how many groups two items are together: float64 [K, K], on the diagonal in how many an item is at all."""
-    _, numbers = np.unique(groups, return_inverse=True)
-    order = np.argsort(numbers, kind="stable")
-    numbers, members = numbers[order], members[order]
-    total = np.zeros((items, items))
-    for start in range(0, int(numbers[-1]) + 1, _CHUNK):
-        low, high = np.searchsorted(numbers, (start, start + _CHUNK))
-        rows = np.zeros((_CHUNK, items), dtype=np.float32)
-        rows[numbers[low:high] - start, members[low:high]] = 1.0
-        total += rows.T @ rows
-    return total
+    return lambda bought: np.broadcast_to(scores, bought.times.shape)

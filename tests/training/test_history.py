@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.search.history import History, Trial
+from training.history import History, Trial
 
 
 def _trial(number: int, state: str, value: float | None = None) -> Trial:

@@ -3,28 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import enum
-import functools
-import http
-import select
 import sys
-import types
 import urllib.parse
-from collections.abc import Coroutine, Generator, Sequence
+from collections.abc import Coroutine, Sequence
 from typing import Any, cast
 
 import httptools
-import uvicorn
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from clipmax.problems import Problem
 from service import auth
-from service.app import Service
-from service.exchange import ALONE, REPLY, WHOLE, is_v2, render, request_id
-from service.listener import BACKLOG
-from service.settings import Settings
-from service.tls import Certificate
+from service.connection.arrivals import Arrivals
+from service.connection.config import Config
+from service.connection.coroutine import rest
+from service.connection.cycle import Closing, Cycle
+from service.connection.refusal import refusal
+from service.connection.stage import Stage
+from service.exchange import ALONE, REPLY, WHOLE
 
 _RATE_GRACE_SECONDS = 5.0
 _LINGER_SECONDS = 2.0
@@ -33,69 +29,7 @@ _LINGER_BYTES = 16 * 1024 * 1024
 _FRAMING_PER_BYTE = 8
 """Bytes of chunk framing that a byte of body may cost: chunks of one byte cost six."""
 
-_OK = int(http.HTTPStatus.OK)  # the member itself is a call away
 _BOTH_LENGTHS = ("Transfer-Encoding", "Content-Length")
-
-
-class Config(uvicorn.Config):
-    """uvicorn's configuration from our settings, and what the protocol needs of ours."""
-
-    def __init__(self, app: Service, settings: Settings) -> None:
-        super().__init__(
-            app,
-            loop="uvloop",
-            http=Protocol,
-            ws="none",
-            lifespan="on",
-            interface="asgi3",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            timeout_keep_alive=settings.keep_alive_seconds,
-            timeout_graceful_shutdown=settings.drain_timeout_seconds,
-            backlog=BACKLOG,
-        )
-        self.service = app
-        self.settings = settings
-        self.arrivals: Arrivals | None = None
-
-    def load(self) -> None:
-        super().load()
-        certificate, key = self.settings.tls_certificate_file, self.settings.tls_key_file
-        if certificate is not None and key is not None:
-            followed = Certificate(certificate, key)
-            self.ssl = followed.context
-            self.service.looks.append(followed.refresh)
-
-
-class Arrivals:
-    """What the event loop has not read yet: bytes on any of its sockets, or a new connection.
-
-    Before its callbacks are through, the loop knows of others only by asking the kernel: what it waits on is
-    itself a descriptor, which is readable for as long as something on it is.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._poll = select.poll()
-        self._poll.register(cast("Any", loop)._get_backend_id(), select.POLLIN)  # noqa: SLF001  # uvloop has no other way
-
-    def __bool__(self) -> bool:
-        return bool(self._poll.poll(0))
-
-
-class Stage(enum.Enum):
-    """What a connection does with the bytes that arrive."""
-
-    HEADERS = enum.auto()
-    BODY = enum.auto()
-    COMPLETE = enum.auto()
-    """A whole request is read; the next byte begins another."""
-    DEAF = enum.auto()
-    """Nothing more is read, but an answer is still to come."""
-    LINGER = enum.auto()
-    """The last answer is written; what still arrives is thrown away, because closing on unread bytes would make
-    the kernel reset the connection and take the answer with it."""
 
 
 class Protocol(HttpToolsProtocol):
@@ -107,6 +41,7 @@ class Protocol(HttpToolsProtocol):
     """
 
     config: Config
+    cycle: Cycle
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         super().connection_made(transport)
@@ -116,14 +51,14 @@ class Protocol(HttpToolsProtocol):
             transport.set_write_buffer_limits(high=0)
         self.settings = self.config.settings
         self.service = self.config.service
-        self.closing = cast("asyncio.Transport", _Closing(self))
+        self.closing = cast("asyncio.Transport", Closing(transport, self.end))
         if self.config.arrivals is None:
             self.config.arrivals = Arrivals(self.loop)
         self.arrivals = self.config.arrivals
         self.url, self.headers = b"", []
         self.header_limit = self.settings.max_header_bytes
-        self.due: tuple[RequestResponseCycle, Any] | None = None
-        self.running: RequestResponseCycle | None = None
+        self.due: tuple[Cycle, Any] | None = None
+        self.running: Cycle | None = None
         # The same for every request, so that none is part of a cycle of references, which the collector would have to
         # find: of the requests on a connection one at a time is answered.
         self.extensions = {REPLY: self._reply, WHOLE: self._whole, ALONE: False}
@@ -169,7 +104,7 @@ class Protocol(HttpToolsProtocol):
     @property
     def is_new(self) -> bool:
         """Whether not even the headers of a first request have come."""
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle: Cycle | None = self.cycle
         return cycle is None and self.stage is Stage.HEADERS
 
     def check_time(self, now: float) -> None:
@@ -196,11 +131,11 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """uvicorn's, without what we have no use for: upgrades, a root path, a limit that answers in its own words."""
-        before: RequestResponseCycle | None = self.cycle
+        before: Cycle | None = self.cycle
         version = self.parser.get_http_version()
         self.scope = self._scope(version)  # type: ignore[assignment]  # any JSON-like extension is allowed
         keep_alive = version != "1.0" and not self.service.draining.is_on and self.parser.should_keep_alive()
-        self.cycle = Cycle(self, keep_alive=keep_alive)
+        self.cycle = Cycle(self, self.closing, keep_alive=keep_alive)
         if before is None or before.response_complete:
             self.due = self.cycle, self.app  # it starts when all bytes at hand are read, perhaps its body too
         else:
@@ -256,13 +191,13 @@ class Protocol(HttpToolsProtocol):
             return
         self.flow.resume_reading()
         if self.pipeline:
-            self._start_task(*self.pipeline.pop())
+            self._start_task(*cast("tuple[Cycle, Any]", self.pipeline.pop()))
         elif self.stage is Stage.COMPLETE:
             self.since = self.loop.time()
 
     # Starting
 
-    def _start(self, cycle: RequestResponseCycle, app: Any) -> None:  # uvicorn's type is private
+    def _start(self, cycle: Cycle, app: Any) -> None:  # uvicorn's type is private
         self.due = None
         scope: Any = cycle.scope
         is_alone = self.stage is Stage.COMPLETE and not (self.tasks or (len(self.connections) > 1 and self.arrivals))
@@ -273,7 +208,7 @@ class Protocol(HttpToolsProtocol):
         else:
             self._start_task(cycle, app)
 
-    def _start_task(self, cycle: RequestResponseCycle, app: Any) -> None:  # as above
+    def _start_task(self, cycle: Cycle, app: Any) -> None:  # as above
         self.running = cycle
         super()._start_asgi_task(cycle, app)
 
@@ -283,7 +218,7 @@ class Protocol(HttpToolsProtocol):
             awaited = request.send(None)
         except StopIteration:
             return
-        task = self.loop.create_task(_rest(request, awaited))
+        task = self.loop.create_task(rest(request, awaited))
         task.add_done_callback(self.tasks.discard)
         self.tasks.add(task)
 
@@ -336,33 +271,10 @@ class Protocol(HttpToolsProtocol):
     # What the application is given beside ASGI's messages
 
     def _whole(self) -> bytes | None:
-        """The body that was not read yet, where all of it is here: what `receive` would give, without a coroutine."""
-        cycle = self.running
-        if cycle is None or cycle.more_body or cycle.disconnected or cycle.response_complete:
-            return None
-        body, cycle.body = bytes(cycle.body), bytearray()
-        cycle.waiting_for_100_continue = False
-        cycle.message_event.clear()
-        self.flow.resume_reading()
-        return body
+        return None if self.running is None else self.running.whole()
 
     def _reply(self, status: int, headers: Sequence[tuple[bytes, bytes]], body: bytes) -> bool:
-        """The two messages of an answer in one write, where its headers are ours and say how long the body is."""
-        cycle = self.running
-        if cycle is None or cycle.response_started or not _is_plain(cycle, status):
-            return False
-        cycle.response_started = cycle.response_complete = True
-        cycle.waiting_for_100_continue = False
-        if cycle.disconnected:
-            return True
-        lines = [b"%s: %s\r\n" % field for field in (*cycle.default_headers, *headers)]
-        last = b"\r\n" if cycle.keep_alive else b"connection: close\r\n\r\n"
-        self.transport.write(b"".join((STATUS_LINE[status], *lines, last, body)))
-        cycle.message_event.set()
-        if not cycle.keep_alive:
-            self.end()
-        self.on_response_complete()
-        return True
+        return self.running is not None and self.running.reply(status, headers, body)
 
     # Ends
 
@@ -385,7 +297,7 @@ class Protocol(HttpToolsProtocol):
 
     def _refuse(self, problem: Problem) -> None:
         """Answer outside the application and close, without getting between another answer's bytes."""
-        cycle: RequestResponseCycle | None = self.cycle
+        cycle: Cycle | None = self.cycle
         if self.stage is not Stage.BODY and cycle is not None and not cycle.response_complete:
             cycle.keep_alive = False
             self._enter(Stage.DEAF)
@@ -393,22 +305,15 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         else:
             if cycle is not None:
-                cycle.disconnected = True
-                cycle.waiting_for_100_continue = False  # nothing may follow our answer
-                cycle.message_event.set()
-            self.transport.write(self._raw(problem))
+                cycle.abandon()
+            self.transport.write(self._refusal(problem))
             self._linger()
 
-    def _raw(self, problem: Problem) -> bytes:
-        headers = dict(self.headers)
-        path = self.url.partition(b"?")[0].decode("latin-1")
-        sent_id = request_id(headers)
-        answer = render(problem, request_id=sent_id.decode(), v2=is_v2(path))
-        self.service.counts.refused(answer.status, problem.kind.code)
-        status = http.HTTPStatus(answer.status)
-        fields = [*self.server_state.default_headers, *answer.headers, (b"x-request-id", sent_id)]
-        lines = [b"HTTP/1.1 %d %s" % (status, status.phrase.encode()), *(b"%s: %s" % field for field in fields)]
-        return b"\r\n".join([*lines, b"connection: close", b"", answer.body])
+    def _refusal(self, problem: Problem) -> bytes:
+        default_headers = self.server_state.default_headers
+        status, answer = refusal(problem, url=self.url, headers=self.headers, default_headers=default_headers)
+        self.service.counts.refused(status, problem.kind.code)
+        return answer
 
     def _linger(self) -> None:
         self._enter(Stage.LINGER)
@@ -423,58 +328,3 @@ class Protocol(HttpToolsProtocol):
         self.received += len(data)
         if self.received > _LINGER_BYTES:
             self.transport.close()
-
-
-async def _rest(request: Coroutine[Any, Any, None], awaited: object) -> None:
-    await _steps(request, awaited)
-
-
-@types.coroutine
-def _steps(request: Coroutine[Any, Any, None], awaited: object) -> Generator[Any, Any, None]:
-    """A coroutine that has begun outside a task and waits for something, from there on."""
-    while True:
-        try:
-            result = yield awaited
-        except BaseException as error:  # noqa: BLE001  # whatever it is, a cancellation too, it is the coroutine's
-            step = functools.partial(request.throw, error)
-        else:
-            step = functools.partial(request.send, result)
-        try:
-            awaited = step()
-        except StopIteration:
-            return
-
-
-def _is_plain(cycle: RequestResponseCycle, status: int) -> bool:
-    return status == _OK and not cycle.flow.write_paused and cycle.scope["method"] != "HEAD"
-
-
-class Cycle(RequestResponseCycle):
-    """uvicorn's request and answer, made of the connection in one step."""
-
-    def __init__(self, protocol: Protocol, *, keep_alive: bool) -> None:
-        self.scope = protocol.scope
-        self.transport = protocol.closing
-        self.flow = protocol.flow
-        self.logger, self.access_logger, self.access_log = protocol.logger, protocol.access_logger, False
-        self.default_headers = protocol.server_state.default_headers
-        self.message_event = asyncio.Event()
-        self.on_response = protocol.on_response_complete
-        self.disconnected = False
-        self.keep_alive = keep_alive
-        self.waiting_for_100_continue = protocol.expect_100_continue
-        self.body, self.more_body = bytearray(), True
-        self.response_started = self.response_complete = False
-        self.chunked_encoding = None
-        self.expected_content_length = 0
-
-
-class _Closing:
-    """The transport as an answer sees it: writing is the transport's own, to close is up to the protocol."""
-
-    __slots__ = ("close", "is_closing", "write")
-
-    def __init__(self, protocol: Protocol) -> None:
-        self.write = protocol.transport.write
-        self.is_closing = protocol.transport.is_closing
-        self.close = protocol.end

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from training import choice
+from training.next_basket import choice
 
 WEIGHTS = np.array([1.5, -0.7, 0.3])
 

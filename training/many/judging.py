@@ -16,7 +16,6 @@ from clipmax.manifest import Metrics
 from training import calibration, metrics
 from training.data.dataset import Dataset, Split
 from training.features import columns
-from training.heads.chunked import parts
 from training.heads.head import Head
 from training.model import Classifier
 
@@ -181,8 +180,7 @@ def _judge(head: Head, hidden: Tensor, labels: Tensor, temperature: float) -> Ju
 
 def _chunks(head: Head, hidden: Tensor, labels: Tensor, true: Tensor) -> Iterator[tuple[slice, Tensor]]:
     """(classes, their logits), each row's own class with exactly its value in `true`, however a product rounds it."""
-    for part in parts(head.classes, _CLASSES):
-        logits = head.logits(hidden, part)
+    for part, logits in head.chunks(hidden, _CLASSES):
         own = labels - part.start
         rows = ((own >= 0) & (own < logits.shape[1])).nonzero().squeeze(1)
         logits[rows, own[rows]] = true[rows]

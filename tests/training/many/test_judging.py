@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from tests.training import tiny
-from training import calibration, judging, loop, metrics, run, run_file
+from training import calibration, loop, metrics, run, run_file
 from training.data.dataset import Dataset
+from training.many import judging
 from training.model import Classifier
 
 _TEMPERATURE = 1.7

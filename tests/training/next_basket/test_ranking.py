@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from training import ranking
+from training.next_basket import ranking
 
 
 def _case(seed: int, rows: int = 20, items: int = 60) -> tuple[ranking.Floats, list[ranking.Indices]]:

@@ -9,12 +9,13 @@ import torch
 
 from clipmax.head import Head as HeadRecord
 from clipmax.manifest import Metrics
-from training import diagnostics, judging
+from training import diagnostics
 from training.data.dataset import Dataset
 from training.features import columns
 from training.heads import reachability
-from training.heads.top import Top
-from training.judging import Judged
+from training.many import judging
+from training.many.judging import Judged
+from training.many.top import Top
 
 _RANK_CLASSES = 2048
 _RANK_ROWS = 512
@@ -54,15 +55,14 @@ def measure(model: Top, dataset: Dataset) -> MeasuredTop:
 def _head(model: Top, dataset: Dataset, test: Judged) -> HeadRecord:
     head = model.classifier.head
     assert head is not None  # noqa: S101  # a graph of this form has one
-    width = head.weight.shape[1]
-    rank, rank_limit = diagnostics.logit_rank(_logits(model, dataset), width)
-    weight, bias = head.weight.detach().numpy(), head.bias.detach().squeeze(1).numpy()
+    rank, rank_limit = diagnostics.logit_rank(_logits(model, dataset), head.width)
+    vectors = head.vectors()
     return HeadRecord(
         name=head.name,
         rank=rank,
         rank_limit=rank_limit,
-        width=width,
-        unreachable=reachability.sample(weight, bias),
+        width=head.width,
+        unreachable=reachability.sample(*(one.numpy() for one in vectors)) if vectors else None,
         ranked=judging.ranked(test, dataset.train.labels, len(dataset.labels)),
     )
 

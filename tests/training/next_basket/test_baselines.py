@@ -12,12 +12,13 @@ from clipmax import cli
 from clipmax.refusal import Refusal
 from tests.training import tiny
 from tests.training.purchases import ROWS, source, write
-from training import baselines, run_file
-from training.baselines import Past
+from training import run_file
 from training.data import baskets, sources
 from training.data.baskets import Purchases
+from training.next_basket import baselines
+from training.next_basket.bought import Bought, Past
 
-EXAMPLE = Path(__file__).parents[2] / "examples" / "online_retail" / "online_retail.toml"
+EXAMPLE = Path(__file__).parents[3] / "examples" / "online_retail" / "online_retail.toml"
 ITEMS = 6
 
 
@@ -40,10 +41,14 @@ def _counts(past: Past) -> baselines.Floats:
     return counts
 
 
+def _bought(counts: baselines.Floats) -> Bought:
+    return Bought(counts, counts)
+
+
 def test_ease_is_ridge_regression_of_each_item_on_the_others(past: Past) -> None:
     """Column by column, as Steck (2019) defines it."""
     bought = (_counts(past) > 0).astype(np.float64)
-    scores = baselines.ease(past, 2.0)(_counts(past))
+    scores = baselines.ease(past, 2.0)(_bought(_counts(past)))
     for item in range(ITEMS):
         others = np.delete(bought, item, axis=1)
         weights = np.linalg.solve(others.T @ others + 2.0 * np.eye(ITEMS - 1), others.T @ bought[:, item])
@@ -55,39 +60,41 @@ def test_neighbours_are_cosines_of_baskets(past: Past) -> None:
     rows = np.zeros((60, ITEMS))
     rows[past.purchases.baskets, past.purchases.items] = 1.0
     one = np.eye(ITEMS, dtype=np.float32)
-    scores = baselines.item_neighbours(past, ITEMS)(one)
+    scores = baselines.item_neighbours(past, ITEMS)(_bought(one))
     expected = rows[:, 0] @ rows[:, 1] / np.sqrt(rows[:, 0].sum() * rows[:, 1].sum())
     assert scores[0, 1] == pytest.approx(expected)
     assert (scores.diagonal() == 0.0).all()
-    assert ((baselines.item_neighbours(past, 2)(one) > 0).sum(axis=0) <= 2).all()
+    assert ((baselines.item_neighbours(past, 2)(_bought(one)) > 0).sum(axis=0) <= 2).all()
 
 
 def test_popularity_counts_baskets_of_all_time_or_of_the_last_days(past: Past) -> None:
     """The same for every customer."""
     counts = _counts(past)
-    np.testing.assert_array_equal(baselines.popularity(past, 0.0)(counts)[3], counts.sum(axis=0))
+    np.testing.assert_array_equal(baselines.popularity(past, 0.0)(_bought(counts))[3], counts.sum(axis=0))
     late = past.purchases.items[past.purchases.days >= 50.0]
     np.testing.assert_array_equal(
-        baselines.recent_popularity(past, 10.0)(counts)[0], np.bincount(late, minlength=ITEMS)
+        baselines.recent_popularity(past, 10.0)(_bought(counts))[0], np.bincount(late, minlength=ITEMS)
     )
 
 
 def test_personal_frequency_comes_before_what_is_popular(past: Past) -> None:
     """Popularity orders equals alone: it never adds up to one more time bought."""
     counts = _counts(past)
-    extra = baselines.personal_frequency(past, 60.0)(counts) - counts
+    extra = baselines.personal_frequency(past, 60.0)(_bought(counts)) - counts
     assert (extra >= 0.0).all()
     assert (extra < 1.0).all()
     assert (np.argsort(extra[0]) == np.argsort(np.bincount(past.purchases.items, minlength=ITEMS))).all()
 
 
-def test_the_conditional_logit_needs_baskets_to_weigh_by(past: Past) -> None:
-    """With them habit counts for, not against; without, nothing is preferred."""
-    counts = _counts(past)
-    scores = baselines.conditional_logit(past, 7.0)(counts)
-    assert np.corrcoef(scores.ravel(), np.log1p(counts).ravel())[0, 1] > 0.0
-    first_days = Past(past.purchases.before(20.0), ITEMS, day=20.0)
-    assert not baselines.conditional_logit(first_days, 7.0)(counts).any()
+def test_the_conditional_logit_needs_baskets_to_weigh_by() -> None:
+    """Of customers who always buy the same, habit counts for an item; without baskets to learn from nothing does."""
+    numbers = np.arange(60)
+    habit = Purchases(numbers % 20, numbers, numbers % 20 % ITEMS, numbers.astype(np.float64))
+    bought = _bought(_counts(Past(habit, ITEMS, day=60.0)))
+    scores = baselines.conditional_logit(Past(habit, ITEMS, day=60.0), 7.0)(bought)
+    assert (scores.argmax(axis=1) == np.arange(20) % ITEMS).all()
+    first_days = Past(habit.before(20.0), ITEMS, day=20.0)
+    assert not baselines.conditional_logit(first_days, 7.0)(bought).any()
 
 
 def test_settings_are_chosen_without_the_test() -> None:

@@ -6,6 +6,8 @@ so there is one best answer and no chance in it.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
@@ -25,18 +27,25 @@ def fit(features: Floats, wanted: Floats) -> Floats:
         features: float32 [F, R, K].
         wanted: float32 [R, K], each row sums to 1: every item of a basket is one positive, of the same share.
     """
+    *_, weights = path(features, wanted)
+    return weights
+
+
+def path(features: Floats, wanted: Floats) -> Iterator[Floats]:
+    """The weights that Newton's method begins with, all 0, and those after each of its steps: float64 [F] each."""
     weights = np.zeros(len(features))
+    yield weights
     reached = _objective(features, wanted, weights)
     for _ in range(_STEPS):
         step = _newton(features, wanted, weights)
         while (better := _objective(features, wanted, weights + step)) < reached and np.abs(step).max() > _LEAST_STEP:
             step = step / 2.0
         if better <= reached:
-            break
+            return
         weights, gained, reached = weights + step, better - reached, better
+        yield weights
         if gained < _CLOSE**2:
-            break
-    return weights
+            return
 
 
 def scores(features: Floats, weights: Floats) -> Floats:

@@ -1,0 +1,1 @@
+"""One connection: its bytes, the bounds on them, and the answers that go back."""

@@ -1,0 +1,1 @@
+"""A trained model of very many classes: the graph that is exported, and exact figures over all classes."""

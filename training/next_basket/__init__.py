@@ -1,0 +1,1 @@
+"""Purchases → a served model of next baskets, and the simpler methods that it has to beat."""
