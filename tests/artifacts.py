@@ -27,12 +27,26 @@ TABLE: list[dict[str, Any]] = [
     {"kind": "category", "name": "city", "categories": ["Rome", "Oslo"]},
 ]
 TEXT: list[dict[str, Any]] = [{"kind": "text", "name": "text", "max_length": 8}]
+HISTORY: list[dict[str, Any]] = [
+    {
+        "kind": "history",
+        "name": "history",
+        "items": ["label 0", "label 1", "label 2", "no label"],
+        "max_length": 40,
+        "maximum": 100.0,
+    }
+]
 TABLE_ROWS: list[Any] = [
     {"age": 30, "seen": 1_650_000_100, "city": "Rome"},
     {"age": None, "city": "Oslo"},
     [7, None, "Bern"],
 ]
 TEXT_ROWS: list[Any] = ["banana", "", "a text that is cut", "ö\U0001f600"]
+HISTORY_ROWS: list[Any] = [
+    {"items": ["label 2", "label 0", "label 2", "gone"], "days_ago": [1, 30.5, 7, 3]},
+    {"items": [], "days_ago": []},
+    {"items": ["no label"] * 12, "days_ago": [200.0] * 12},
+]
 
 CONFORMAL = {
     method: {"method": method, "rows": 9, "scores": [round(0.1 * rank, 1) for rank in range(1, 10)]}
@@ -69,6 +83,11 @@ def publish_table(root: Path, name: str = "table", **members: Any) -> Path:
 def publish_text(root: Path, name: str = "text", **members: Any) -> Path:
     """The same with a text of which eight code points are read."""
     return publish_made(root, name, text_model, schema=TEXT, instances=TEXT_ROWS, **members)
+
+
+def publish_history(root: Path, name: str = "history", **members: Any) -> Path:
+    """The same with a history of four items, three of which are labels."""
+    return publish_made(root, name, history_model, schema=HISTORY, instances=HISTORY_ROWS, **members)
 
 
 def publish_novel(root: Path, name: str = "novel", **members: Any) -> Path:
@@ -221,6 +240,40 @@ def text_model(version: int) -> Model:
         helper.make_node("MatMul", ["counts", "weight"], ["logits"]),
     ]
     return _model([helper.make_tensor_value_info("text", TensorProto.INT32, ["N", "L"])], nodes, constants, 3)
+
+
+def history_model(version: int) -> Model:
+    """History: float32 [N, L, 2] → how often each item is there, less the longer ago → linear → logits [N, 3]."""
+    generator = np.random.default_rng(version)
+    constants = {
+        "low": np.float32(0),
+        "high": np.float32(100),
+        "axis": np.array([1]),
+        "last": np.array([2]),
+        "begin": np.array([2]),
+        "end": np.array([6]),
+        "depth": np.array(6, dtype=np.int64),
+        "off_on": np.array([0, 1], dtype=np.float32),
+        "decay": np.float32(-60),
+        "weight": generator.normal(size=(4, 3)).astype(np.float32),
+        "prior": generator.normal(size=3).astype(np.float32),
+    }
+    nodes = [
+        helper.make_node("Split", ["history"], ["codes", "days"], axis=2),
+        helper.make_node("Squeeze", ["codes", "last"], ["flat"]),
+        helper.make_node("Cast", ["flat"], ["items"], to=TensorProto.INT64),
+        helper.make_node("OneHot", ["items", "depth", "off_on"], ["places"], axis=-1),
+        helper.make_node("Clip", ["days", "low", "high"], ["clipped"]),
+        helper.make_node("Div", ["clipped", "decay"], ["ages"]),
+        helper.make_node("Exp", ["ages"], ["amounts"]),
+        helper.make_node("Mul", ["places", "amounts"], ["each"]),
+        helper.make_node("ReduceSum", ["each", "axis"], ["all_codes"], keepdims=0),
+        helper.make_node("Slice", ["all_codes", "begin", "end", "axis"], ["counts"]),
+        helper.make_node("MatMul", ["counts", "weight"], ["of_items"]),
+        helper.make_node("Add", ["of_items", "prior"], ["logits"]),
+    ]
+    given = helper.make_tensor_value_info("history", TensorProto.FLOAT, ["N", "L", 2])
+    return _model([given], nodes, constants, 3)
 
 
 def _model(

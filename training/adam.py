@@ -10,8 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn, optim
 
-_MOMENTS = ("exp_avg", "exp_avg_sq")
-
 
 class Adam(optim.Adam):
     """As torch's, whose step looks at each tensor by itself, and takes a small network longer than the arithmetic.
@@ -60,19 +58,17 @@ class _Joined:
 
     weights: Sequence[nn.Parameter]
     gradients: Sequence[Tensor | None]
-    steps: list[Tensor]
+    steps: Tensor
+    """float32 [weights], all the same number."""
     pieces: tuple[Tensor, Tensor, Tensor, Tensor]
     """Values, gradients, first moments, second moments; float32 [elements]."""
 
     @classmethod
     def of(cls, weights: Sequence[nn.Parameter], state: Any) -> _Joined:
-        """Moves the moments, new or loaded, side by side as well."""
+        """Moves steps and moments, new or loaded, side by side as well."""
         weights = sorted(weights, key=Tensor.storage_offset)
         gradients = [weight.grad for weight in weights]
-        for weight in weights:
-            state[weight].setdefault("step", torch.zeros((), device=weight.device))
-        first, second = (_piece_of_moments(weights, state, name) for name in _MOMENTS)
-        steps = [state[weight]["step"] for weight in weights]
+        steps, first, second = (_piece_of_state(weights, state, name) for name in ("step", "exp_avg", "exp_avg_sq"))
         return cls(weights, gradients, steps, (_piece(weights), _piece(gradients), first, second))
 
     def stands(self) -> bool:
@@ -82,7 +78,7 @@ class _Joined:
     def step(self, group: dict[str, Any]) -> None:
         values, gradients, first, second = self.pieces
         beta1, beta2 = group["betas"]
-        torch._foreach_add_(self.steps, 1)
+        self.steps.add_(1)
         kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
         kernel(
             [values],
@@ -90,7 +86,7 @@ class _Joined:
             [first],
             [second],
             [],
-            self.steps[:1],
+            [self.steps[0]],
             lr=group["lr"],
             beta1=beta1,
             beta2=beta2,
@@ -126,12 +122,14 @@ def _piece(tensors: Sequence[Any]) -> Tensor:
     return piece
 
 
-def _piece_of_moments(weights: Sequence[nn.Parameter], state: Any, name: str) -> Tensor:
-    """A new vector with the weights' moments, which become views of it."""
-    piece = torch.zeros(sum(weight.numel() for weight in weights), device=weights[0].device)
-    for weight, part in zip(weights, torch.split(piece, [weight.numel() for weight in weights]), strict=True):
-        moment = part.view_as(weight)
+def _piece_of_state(weights: Sequence[nn.Parameter], state: Any, name: str) -> Tensor:
+    """A new vector with the weights' moments, or their steps, which become views of it."""
+    shapes = [torch.Size() if name == "step" else weight.shape for weight in weights]
+    sizes = [shape.numel() for shape in shapes]
+    piece = torch.zeros(sum(sizes), device=weights[0].device)
+    for weight, part, shape in zip(weights, torch.split(piece, sizes), shapes, strict=True):
+        found = part.view(shape)
         if name in state[weight]:
-            moment.copy_(state[weight][name])
-        state[weight][name] = moment
+            found.copy_(state[weight][name])
+        state[weight][name] = found
     return piece

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from clipmax.cli import DONE, FAILED, INTERRUPTED, Command
+from clipmax.refusal import Refusal
 
 if TYPE_CHECKING:
     from training.config import Run
@@ -98,7 +99,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
     configuration = run_file.read(arguments.run, arguments.overrides)
     if configuration.data.source == "events":
-        return _train_next_basket(configuration)
+        return _train_next_basket(configuration, arguments)
     try:
         outcome = run.train(configuration, resume=arguments.resume, say=_say, tracker=_tracker(arguments))
     except KeyboardInterrupt:
@@ -109,10 +110,13 @@ def _train(arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def _train_next_basket(configuration: Run) -> int:
+def _train_next_basket(configuration: Run, arguments: argparse.Namespace) -> int:
     """Of purchases: seconds of linear algebra, so there is nothing to resume and no epoch to follow."""
     from training.next_basket import run
 
+    for name in ("tensorboard", "wandb", "mlflow"):
+        if getattr(arguments, name) is not None:
+            raise Refusal(f"--{name}", "epochs", expected="a run of epochs", found="purchases, which need none")
     _say(f"published {run.train(configuration, say=_say)}")
     return DONE
 
@@ -256,6 +260,9 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN.toml", help="whose [data] names rows to choose and to judge by")
     parser.add_argument("--cells", type=_positive(int), metavar="N", help="of classes; twice the root of their number")
     parser.add_argument("--seed", type=int, default=0, help="of the cells and the drawn classes; default: %(default)s")
+    parser.add_argument(
+        "--limit-ms", type=_positive(float), default=0.3, metavar="MS", help="refuse a graph whose median row is slower"
+    )
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
@@ -265,7 +272,9 @@ def _run_export(arguments: argparse.Namespace) -> int:
     from training.approximate import export
 
     settings = run_file.read(arguments.run)
-    made = export.of_run(arguments.approximate, settings, count=arguments.cells, seed=arguments.seed)
+    made = export.of_run(
+        arguments.approximate, settings, count=arguments.cells, seed=arguments.seed, limit_ms=arguments.limit_ms
+    )
     print("\n".join(export.lines(made)))
     return DONE
 
@@ -273,7 +282,7 @@ def _run_export(arguments: argparse.Namespace) -> int:
 def _has_torch() -> bool:
     if importlib.util.find_spec("torch") is not None:
         return True
-    print("clipmax: training needs the extra: pip install 'clipmax[training]'", file=sys.stderr)
+    print("clipmax: training needs torch: make install, or install clipmax with the extra `training`", file=sys.stderr)
     return False
 
 

@@ -146,7 +146,7 @@ def value(parameters: Sequence[torch.nn.Parameter], limit: float, history: NormH
     del history
     gradients = _gradients(parameters)
     measured = _measured(gradients)
-    fired = (measured.largest > limit) & measured.is_finite
+    fired = measured.fires(measured.largest, limit)
     if not _needless(fired):
         _clamp(gradients, limit, fired)
     return measured.clipped(fired)
@@ -161,7 +161,7 @@ def norm(parameters: Sequence[torch.nn.Parameter], limit: float, history: NormHi
     del history
     gradients = _gradients(parameters)
     measured = _measured(gradients)
-    return measured.clipped(_shorten(gradients, measured, torch.full_like(measured.norm, limit)))
+    return measured.clipped(_shorten(gradients, measured, limit))
 
 
 def layer(parameters: Sequence[torch.nn.Parameter], limit: float, history: NormHistory) -> Clipped:
@@ -172,10 +172,11 @@ def layer(parameters: Sequence[torch.nn.Parameter], limit: float, history: NormH
     del history
     gradients = _gradients(parameters)
     measured = _measured(gradients)
-    too_long = (measured.norms > limit) & measured.is_finite
+    norms = torch.stack(measured.norms) if measured.norms else torch.zeros(0)
+    too_long = (norms > limit) & measured.is_finite
     fired = too_long.any()
     if not _needless(fired):
-        for gradient, scale in zip(gradients, torch.where(too_long, limit / measured.norms, 1.0).float(), strict=True):
+        for gradient, scale in zip(gradients, torch.where(too_long, limit / norms, 1.0).float(), strict=True):
             gradient.mul_(scale)
     return measured.clipped(fired)
 
@@ -256,13 +257,23 @@ def non_finite(named_parameters: Iterable[tuple[str, torch.nn.Parameter]]) -> st
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Measured:
-    norms: Tensor
+    """What all gradients have together, and the norm of each, float64."""
+
+    norms: list[Tensor]
     norm: Tensor
     largest: Tensor
-    is_finite: Tensor
+
+    @property
+    def is_finite(self) -> Tensor:
+        return self.norm < math.inf  # of a norm as good as isfinite, which is four operations
+
+    def fires(self, seen: Tensor, bound: Tensor | float) -> Tensor:
+        """Whether what was seen is above the bound, with all gradients finite."""
+        above = seen > bound
+        return above if _needless(above) else above & self.is_finite
 
     def clipped(self, fired: Tensor | None = None) -> Clipped:
-        fired = torch.zeros_like(self.is_finite) if fired is None else fired
+        fired = torch.zeros_like(self.norm, dtype=torch.bool) if fired is None else fired
         return Clipped(norm=self.norm, largest=self.largest, fired=fired)
 
 
@@ -282,12 +293,12 @@ def _values(parameter: torch.nn.Parameter) -> Tensor:
 
 def _measured(gradients: Sequence[Tensor]) -> _Measured:
     if not gradients:
-        zero = torch.zeros(())
-        return _Measured(norms=torch.zeros(0), norm=zero, largest=zero, is_finite=torch.isfinite(zero))
-    norms = torch.stack([_norm(gradient) for gradient in gradients])
-    total = torch.linalg.vector_norm(norms).float()
-    is_finite = total < math.inf  # of a norm as good as isfinite, which is four operations
-    return _Measured(norms=norms, norm=total, largest=_largest(gradients), is_finite=is_finite)
+        return _Measured(norms=[], norm=torch.zeros(()), largest=torch.zeros(()))
+    norms, largest = [_norm(gradient) for gradient in gradients], [_largest(gradient) for gradient in gradients]
+    if len(gradients) == 1:  # of one, as of the perceptron's in their buffer, there is nothing to add up
+        return _Measured(norms=norms, norm=norms[0].float(), largest=largest[0])
+    norm = torch.linalg.vector_norm(torch.stack(norms)).float()
+    return _Measured(norms=norms, norm=norm, largest=torch.stack(largest).amax())
 
 
 def _norm(tensor: Tensor) -> Tensor:
@@ -298,15 +309,15 @@ def _norm(tensor: Tensor) -> Tensor:
     return total
 
 
-def _largest(gradients: Sequence[Tensor]) -> Tensor:
+def _largest(tensor: Tensor) -> Tensor:
     # aminmax is vectorized; vector_norm(inf) took 18 times as long on a CPU.
-    ends = [end for gradient in gradients for end in torch.aminmax(gradient)]
-    return torch.stack(ends).abs().amax().float()
+    low, high = torch.aminmax(tensor)
+    return torch.maximum(low.abs(), high).float()
 
 
-def _shorten(gradients: Sequence[Tensor], measured: _Measured, bound: Tensor) -> Tensor:
+def _shorten(gradients: Sequence[Tensor], measured: _Measured, bound: Tensor | float) -> Tensor:
     """Scale all gradients to the bound where the norm is above it, else by exactly 1; whether it was."""
-    too_long = (measured.norm > bound) & measured.is_finite
+    too_long = measured.fires(measured.norm, bound)
     if not _needless(too_long):
         scale = torch.where(too_long, bound / measured.norm, 1.0)
         for gradient in gradients:
@@ -332,7 +343,16 @@ def _needless(fired: Tensor) -> bool:
 
 def _before_classifier(parameters: Sequence[torch.nn.Parameter]) -> Sequence[torch.nn.Parameter]:
     matrices = [index for index, parameter in enumerate(parameters) if parameter.ndim > 1]
-    return parameters[: matrices[-1]] if matrices else parameters
+    if not matrices:
+        return parameters
+    last = matrices[-1]
+    return parameters[: last - 1 if _is_column_of_biases(parameters, last) else last]
+
+
+def _is_column_of_biases(parameters: Sequence[torch.nn.Parameter], index: int) -> bool:
+    """Whether this matrix is the biases [K, 1] of the class vectors [K, H] before it, as those of many classes are."""
+    rows, *others = parameters[index].shape
+    return others == [1] and index > 0 and parameters[index - 1].ndim == 2 and len(parameters[index - 1]) == rows
 
 
 def _shorten_units(weights: Tensor, gradient: Tensor, limit: float, is_finite: Tensor) -> Tensor:

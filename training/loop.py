@@ -217,7 +217,8 @@ def _orders(rows: int, size: int, steps: int, members: int, generator: torch.Gen
     """Row numbers [members · size] of each step, every member's own part in its own order."""
     orders = [torch.randperm(rows, generator=generator).numpy() for _ in range(members)]
     for step in range(steps):
-        yield np.concatenate([order[step * size : (step + 1) * size] for order in orders])
+        parts = [order[step * size : (step + 1) * size] for order in orders]
+        yield parts[0] if members == 1 else np.concatenate(parts)
 
 
 def _batch(dataset: Dataset, rows: Indices, settings: config.Augmentation, generator: torch.Generator) -> list[Tensor]:

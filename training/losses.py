@@ -93,8 +93,7 @@ def with_gradient(loss: Loss, logits: Tensor, labels: Tensor) -> tuple[Tensor, T
     if isinstance(loss, partial) and loss.func is cross_entropy and loss.keywords["weights"] is None:
         log_p = torch.log_softmax(logits, dim=1)
         value = functional.nll_loss(log_p, labels)
-        one = torch.ones((), dtype=logits.dtype, device=logits.device).expand(len(labels), 1)
-        return value, log_p.exp_().scatter_add_(1, labels.unsqueeze(1), -one).div_(len(labels))
+        return value, log_p.exp_().scatter_(1, labels.unsqueeze(1), -1.0, reduce="add").div_(len(labels))
     leaf = logits.detach().requires_grad_()
     with torch.enable_grad():
         value = loss(leaf, labels)

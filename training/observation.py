@@ -103,6 +103,6 @@ def _keep(seen: dict[str, Tensor], name: str) -> Callable[[nn.Module, tuple[Tens
 def _width(model: Classifier) -> int:
     """Values a row that enter the last linear layer; of members side by side, all of theirs."""
     if model.head is not None:
-        return model.head.width
+        return model.head.rank_width
     lasts = [module[-1] for module in model.mlp.modules() if isinstance(module, nn.Sequential)]
     return sum(layer.in_features for layer in lasts if isinstance(layer, nn.Linear))

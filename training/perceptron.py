@@ -5,6 +5,7 @@ Autograd gives the same numbers; it takes a small network longer, because it mak
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -98,7 +99,7 @@ class Perceptron:
         """
         for place in reversed(range(len(self.layers))):
             layer, entered = self.layers[place], passed.entered(place)
-            torch.mm(gradient.t(), entered, out=layer.weight.grad)
+            _correlate(gradient, entered, out=layer.weight.grad)
             torch.sum(gradient, dim=0, out=layer.bias.grad)
             if place:
                 gradient = torch.mm(gradient, layer.weight, out=passed.gradients[place - 1])
@@ -111,3 +112,15 @@ class Perceptron:
             hidden = gave[:-1] if self.activation in _BY_RESULT else [torch.empty_like(each) for each in gave[:-1]]
             self._room = (hidden, gave, [torch.empty_like(each) for each in hidden])
         return self._room
+
+
+def _correlate(gradient: Tensor, entered: Tensor, *, out: Tensor | None) -> None:
+    """gradientᵀ · entered into `out`, its rows in as many equal parts as there are threads.
+
+    MKL shares a wide one badly: [128, 256]ᵀ · [128, 784] took 0.51 ms on one thread, 0.50 on two, and 0.28 cut in two;
+    between the other operations of a step 0.32 on two and 0.27 cut in two.
+    """
+    assert out is not None  # noqa: S101  # the caller's promise
+    parts = math.gcd(len(out), torch.get_num_threads())
+    blocks = gradient.t().view(parts, -1, len(gradient))
+    torch.bmm(blocks, entered.expand(parts, *entered.shape), out=out.view(parts, -1, out.shape[1]))

@@ -13,6 +13,7 @@ from clipmax.inputs import (
     MISSING_CODE,
     UNKNOWN_CODE,
     CategoryInput,
+    HistoryInput,
     ImageInput,
     Input,
     NumberInput,
@@ -57,6 +58,8 @@ def _input(schema: Input, column: Column) -> InputReference:
             return _words(schema, column[:, 0])
         case TextInput():
             return _numbers("length", np.array([len(text) for text in column], dtype=np.float64))
+        case HistoryInput():
+            raise TypeError("no row with one label has a history")
 
 
 def _numbers(of: Any, values: npt.NDArray[np.float64]) -> NumbersReference:

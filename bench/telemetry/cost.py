@@ -1,10 +1,10 @@
 """What telemetry costs: the same service with it and without, as ratios of requests a second and of CPU an answer.
 
-    python bench/telemetry/cost.py [--models models] [--visits 16]
+    python bench/telemetry/cost.py [--models models] [--starts 8] [--visits 3]
 
-One row a request over 64 connections, and over one, by wrk. The services have one core, wrk has another. Visits of 1 s
-take turns (on, off, off, on, …), each ratio is of two neighbouring visits, and what is reported is the median with the
-middle half. `GET /metrics` is asked every five seconds.
+One row a request over 64 connections, and over one, by wrk. The services have one core, wrk has another, and both are
+started anew several times. Visits of 1 s take turns (on, off, off, on, …), each ratio is of two neighbouring visits,
+and what is reported is the median with the middle half. `GET /metrics` is asked every five seconds.
 """
 
 from __future__ import annotations
@@ -49,22 +49,33 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--models", type=Path, default=ROOT / "models")
     parser.add_argument("--body", type=Path, default=ROOT / "examples" / "mnist" / "digit.json")
-    parser.add_argument("--visits", type=int, default=16, help="pairs of visits a work")
+    parser.add_argument("--starts", type=int, default=8, help="of the two services")
+    parser.add_argument("--visits", type=int, default=3, help="pairs of visits a work and start")
     arguments = parser.parse_args()
-    os.sched_setaffinity(0, {SERVER_CORE})
+    found: dict[int, list[tuple[Visit, Visit]]] = {64: [], 1: []}
+    for _ in range(arguments.starts):
+        with tempfile.TemporaryDirectory() as folder, services(arguments.models, Path(folder)) as (measured, silent):
+            script = Path(folder) / "post.lua"
+            script.write_text(_WRK.format(body=arguments.body.resolve()))
+            for connections, pairs in found.items():
+                pairs.extend(visits(measured, silent, connections, script, arguments.visits))
+    for connections, pairs in found.items():
+        print(f"one row, {connections} connections: {report(pairs)}", flush=True)
+
+
+@contextlib.contextmanager
+def services(models: Path, folder: Path) -> Iterator[tuple[Running, Running]]:
+    """One with telemetry and one without, new ones each time: a process may be a few percent slower all its life."""
     with contextlib.ExitStack() as stack:
-        folders = [Path(stack.enter_context(tempfile.TemporaryDirectory())) for _ in range(2)]
-        measured, silent = (
-            stack.enter_context(serving(arguments.models, folder, "--threads", "1", "--telemetry", telemetry))
-            for folder, telemetry in zip(folders, ("true", "false"), strict=True)
-        )
+        os.sched_setaffinity(0, {SERVER_CORE})
+        found = []
+        for telemetry in ("true", "false"):
+            place = folder / telemetry
+            place.mkdir()
+            found.append(stack.enter_context(serving(models, place, "--threads", "1", "--telemetry", telemetry)))
         os.sched_setaffinity(0, {CLIENT_CORE})
-        stack.enter_context(scraping(measured))
-        script = folders[0] / "post.lua"
-        script.write_text(_WRK.format(body=arguments.body.resolve()))
-        for connections in (64, 1):
-            pairs = visits(measured, silent, connections, script, arguments.visits)
-            print(f"one row, {connections} connections: {report(pairs)}", flush=True)
+        stack.enter_context(scraping(found[0]))
+        yield found[0], found[1]
 
 
 def visits(measured: Running, silent: Running, connections: int, script: Path, count: int) -> list[tuple[Visit, Visit]]:

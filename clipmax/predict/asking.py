@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 
-from clipmax.client import Prediction, ServerError
+from clipmax.client import Prediction, ServerError, Unreachable
 from clipmax.client.rows import Data
 from clipmax.predict.batch import BadRow, Batch
 
 _ROW = re.compile(r"\brow \d+")
 """In a detail: the row's number within its request, which means nothing here."""
+
+PATIENCE_SECONDS = 60.0
+"""How long a request is repeated, beyond the client's own attempts."""
+_PAUSE_SECONDS = 0.5
 
 _OF_ROWS = frozenset({HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.REQUEST_ENTITY_TOO_LARGE})
 
@@ -30,6 +35,30 @@ class Answered:
     predictions: Sequence[Prediction]
     bad: list[BadRow]
     done: float
+
+
+def patient(ask: Ask) -> Ask:
+    """The same, but a service that has answered before and goes away is waited for, because it may be started again.
+
+    One that was never there is not: its address may be wrong.
+    """
+    has_answered = False
+
+    async def ask_again(data: Data) -> Sequence[Prediction]:
+        nonlocal has_answered
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while True:  # ends at the deadline at the latest
+            try:
+                found = await ask(data)
+            except (ServerError, Unreachable) as error:
+                if not (has_answered and error.retryable and time.monotonic() < deadline):
+                    raise
+                await asyncio.sleep(_PAUSE_SECONDS)
+            else:
+                has_answered = True
+                return found
+
+    return ask_again
 
 
 async def answers(batches: Iterable[Batch], ask: Ask, *, concurrency: int) -> AsyncIterator[Answered]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from clipmax.cli import DONE, Command
 from clipmax.client import AsyncClient, checked_url
 from clipmax.predict import arrays, pictures, sinks, tables
-from clipmax.predict.asking import Ask, answers
+from clipmax.predict.asking import Ask, answers, patient
 from clipmax.predict.batch import BadRow, Batch, select
 from clipmax.predict.columns import Columns
 from clipmax.predict.progress import Progress
@@ -90,7 +90,8 @@ async def _predict(arguments: argparse.Namespace, sink: Sink) -> None:
         batches = select(
             await _batches(arguments, client), index=arguments.index, limit=arguments.limit, where=arguments.files[0]
         )
-        async for answered in answers(batches, _asker(client, arguments), concurrency=arguments.concurrency):
+        ask = patient(_asker(client, arguments))
+        async for answered in answers(batches, ask, concurrency=arguments.concurrency):
             sink.write(answered)
             if answered.bad:
                 progress.clear()

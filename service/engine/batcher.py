@@ -131,7 +131,9 @@ class Batcher:
         if size > self._cap or self._pace.expected(size) > self._inline_seconds:
             return None
         self._meter.waited((0.0,))
-        return Share(self._timed(tensors, size, time.perf_counter), 0, rows)
+        results = self._timed(tensors, size, time.perf_counter, lasts=True)
+        self._count_soon()
+        return Share(results, 0, rows)
 
     def settle(self) -> None:
         """Count what was not counted yet."""
@@ -188,25 +190,31 @@ class Batcher:
         self._queue.end_run()
         for ticket, share in shares:
             _give(ticket, share)
+        self._count_soon()
         if self._queue:
             asyncio.get_running_loop().call_soon(self._flush)
         else:
             self._is_busy, self._left_behind = False, None
+
+    def _count_soon(self) -> None:
+        """Count the runs that wait for it, if they are enough, once the answers are on their way."""
+        if self._meter.is_due:
+            asyncio.get_running_loop().call_soon(self._meter.settle)
 
     # What may be in the worker's thread, one run at a time
 
     def _run(self, pieces: Sequence[Piece], size: int) -> list[tuple[Ticket, Share | Exception]]:
         try:
             tensors = {one.name: self._gather(one.name, pieces) for one in self._inputs}
-            results = self._timed(tensors, size, self._clock)
+            results = self._timed(tensors, size, self._clock, lasts=len(pieces) == 1)
         except Exception as error:  # noqa: BLE001  # onnxruntime has a class for each status; whoever is guilty gets it
             if len(pieces) == 1:
                 return [(pieces[0].ticket, error)]
             return [share for piece in pieces for share in self._run([piece], size)]
         return _shares(results, pieces)
 
-    def _timed(self, tensors: Tensors, size: int, clock: Callable[[], float]) -> Results:
-        """One run, timed and counted."""
+    def _timed(self, tensors: Tensors, size: int, clock: Callable[[], float], *, lasts: bool) -> Results:
+        """One run, timed and told to the meter; `lasts`: no other run will use the memory of the tensors."""
         began = clock()
         session = self._session()
         if session is None:
@@ -218,7 +226,7 @@ class Batcher:
         results = Results(self.words, outputs, found)
         results.span = (entered, left)
         self._pace.note(size, clock() - began)
-        self._meter.ran(results, tensors, left - entered)
+        self._meter.ran(results, tensors, left - entered, lasts=lasts)
         return results
 
     def _gather(self, name: str, pieces: Sequence[Piece]) -> Tensor:

@@ -31,15 +31,21 @@ class Meter(Protocol):
     def waited(self, waits: Iterable[float]) -> None:
         """Requests have their turn, after so many seconds in the queue."""
 
-    def ran(self, run: Run, tensors: Any, seconds: float) -> None:
-        """A run has ended: what it gave, what it was given, and the seconds in onnxruntime."""
+    def ran(self, run: Run, tensors: Any, seconds: float, *, lasts: bool) -> None:
+        """A run has ended: what it gave, what it was given, which may last, and the seconds in onnxruntime."""
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough runs wait for `settle`."""
 
     def settle(self) -> None:
-        """Bring the counts up to date."""
+        """Count the runs that wait."""
 
 
 class Unmetered:
     """In place of a meter where nothing is counted."""
+
+    is_due = False
 
     def answered(self, route: int, status: int, seconds: float) -> None:
         pass
@@ -47,7 +53,7 @@ class Unmetered:
     def waited(self, waits: Iterable[float]) -> None:
         pass
 
-    def ran(self, run: Run, tensors: Any, seconds: float) -> None:
+    def ran(self, run: Run, tensors: Any, seconds: float, *, lasts: bool) -> None:
         pass
 
     def settle(self) -> None:

@@ -13,14 +13,23 @@ const FIGURES = [
   ["ece_uncalibrated", percentOf],
 ];
 
+const RANKED_FIGURES = [
+  ["ndcg_at_10", number],
+  ["recall_at_20", percentOf],
+  ["new_ndcg_at_10", number],
+  ["new_recall_at_20", percentOf],
+  ["log_loss", number],
+  ["log_loss_uncalibrated", number],
+];
+
 function percentOf(share) {
   return percent(share, 2);
 }
 
 /** Shows figures, versions and the report; `events` has onVersion (a version that serves) and onFailure. */
 export function showAbout(place, model, overview, events) {
-  const metrics = model.metrics ?? {};
-  const figures = FIGURES.map(([name, write]) => element("div", {}, element("dt", {}, say(`figure.${name}`)), element("dd", {}, typeof metrics[name] === "number" ? write(metrics[name]) : say("figure.none"))));
+  const metrics = model.ranking ? { ...model.ranking, rows: model.ranking.customers } : model.metrics ?? {};
+  const figures = (model.ranking ? RANKED_FIGURES : FIGURES).map(([name, write]) => element("div", {}, element("dt", {}, say(`figure.${name}`)), element("dd", {}, typeof metrics[name] === "number" ? write(metrics[name]) : say("figure.none"))));
   fill(place,
     element("dl", { class: "figures" }, ...figures),
     element("p", { class: "fine" }, say(metrics.rows ? "figure.rows" : "figure.rows.none", { rows: whole(metrics.rows ?? 0) })),

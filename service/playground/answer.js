@@ -132,6 +132,7 @@ function remarksOf(prediction, model) {
   }
   if (isUnlike(prediction)) add("novelty", { p: percent(prediction.novelty.p_value) }, "warn");
   if (prediction.out_of_range) add("range");
+  if (prediction.history?.prior) add("prior");
   if (prediction.unknown?.length > 0) add("unknown", { names: prediction.unknown.join(", ") });
   if (prediction.truncated?.length > 0) add("truncated", { names: prediction.truncated.join(", ") });
   return found;

@@ -99,6 +99,7 @@ function isOrdinary(schema, value) {
   if (value === null) return schema.kind === "number" || schema.kind === "category";
   if (schema.kind === "image" && Array.isArray(value)) return new Set(value.flat(2)).size > 1;
   if (schema.kind === "text") return new Set(value).size > FEW_CHARACTERS;
+  if (schema.kind === "history") return value.items.length > 0;
   if (schema.kind === "number") return value >= schema.minimum && value <= schema.maximum;
   return schema.kind !== "category" || schema.categories_count > schema.categories.length || schema.categories.includes(value);
 }

@@ -10,7 +10,7 @@ import { makeGlance } from "./glance.js";
 import { remember } from "./memory.js";
 import { newest } from "./newest.js";
 import * as service from "./service.js";
-import { applyLanguage, currentLanguage, percent, say, switchLanguage, whole } from "./words.js";
+import { applyLanguage, currentLanguage, percent, say, sayIfKnown, switchLanguage, whole } from "./words.js";
 
 const PAUSE_MILLISECONDS = 30;
 const SPOKEN_AFTER_MILLISECONDS = 700;
@@ -85,7 +85,7 @@ function showFailure(failure) {
   if (known.code === "AUTH") return askForKey();
   Object.assign(state, { shown: null, failure: known });
   const named = failure instanceof Unreadable ? failure.field : inputOf(known.pointer, state.model);
-  const field = state.form.mark(named, known.detail || say(`problem.${known.code}.detail`));
+  const field = state.form.mark(named, sayIfKnown(`problem.${known.code}.detail`) ?? known.detail);
   answer.fail(known, field);
   glance.show(null);
 }
@@ -173,6 +173,10 @@ async function speak() {
 }
 
 function summary(model) {
+  if (model.ranking) {
+    const found = { labels: whole(model.labels_count), recall: percent(model.ranking.recall_at_20, 2), rows: whole(model.ranking.customers) };
+    return say("summary.ranking", found);
+  }
   const accuracy = model.metrics?.accuracy;
   const values = { labels: whole(model.labels_count), accuracy: percent(accuracy ?? 0, 2), rows: whole(model.metrics?.rows ?? 0) };
   return say(typeof accuracy === "number" ? "summary" : "summary.unmeasured", values);

@@ -145,6 +145,7 @@ def described(session: Session) -> dict[str, Any]:
         "novelty": manifest.novelty is not None,
         "abstention": None if manifest.abstention is None else manifest.abstention.model_dump(),
         "metrics": _figures(manifest.metrics),
+        "ranking": None if manifest.ranking is None else manifest.ranking.model_dump(exclude={"baselines"}),
         "examples": [_example(manifest, golden) for golden in manifest.golden],
         "report": f"playground/reports/{manifest.name}/{manifest.version}" if REPORT in manifest.files else None,
     }

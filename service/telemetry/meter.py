@@ -29,8 +29,11 @@ _CONFIDENCE_END = _LABELS_END + len(_CONFIDENCE)
 """Of a window, whose first float is its number."""
 
 _RUNS_TOGETHER, _VALUES_TOGETHER = 32, 64 * 1024
-"""So many runs, or rows times labels, wait at most to be counted together: the counting is numpy calls, which cost
-about two microseconds each and little more for each row."""
+"""So many runs, or rows times labels, are counted together: the counting is numpy calls, which cost about two
+microseconds each and little more for each row, and three times that where a quiet service runs them one by one."""
+
+_FEW_ROWS = 16
+"""The inputs of a run of so many rows may be kept until it is counted."""
 
 _LEAST = float(np.finfo(np.float32).tiny)
 
@@ -38,6 +41,15 @@ Floats = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Places = list[npt.NDArray[np.intp]]
 """Of each input that has a reference, the bins of a run's rows."""
+
+
+class _Ran(NamedTuple):
+    """A run that is not counted yet: what it gave and was given, or where that belongs, and its seconds."""
+
+    run: Run
+    given: Any
+    places: Places | None
+    seconds: float
 
 
 class Labels:
@@ -111,7 +123,8 @@ class Meter:
         self._windows = [_Window.of(one, [len(bins.shares) for _, bins in self._inputs]) for one in block("windows")]
         weights = 0 if self._is_top else self._label_count
         self._entropy_weights = np.full(weights, -1 / self._highest_entropy, dtype=np.float32)
-        self._waiting: list[tuple[Run, Places]] = []
+        self._waits: list[float] = []
+        self._waiting: list[_Ran] = []
         self._waiting_values = 0
         self.run_seconds = 0.0
 
@@ -128,39 +141,53 @@ class Meter:
 
     def waited(self, waits: Iterable[float]) -> None:
         """Requests have their turn, after so many seconds in the queue."""
-        for wait in waits:
-            observe(self._queue_wait, _LATENCY, wait)
+        self._waits.extend(waits)
 
-    def ran(self, run: Run, tensors: Any, seconds: float) -> None:
+    def ran(self, run: Run, tensors: Any, seconds: float, *, lasts: bool) -> None:
         """A run has ended.
 
         Args:
             run: what it gave, N rows.
-            tensors: by input name, N rows each; they may be used for something else afterwards.
+            tensors: by input name, N rows each.
             seconds: in onnxruntime.
+            lasts: whether the tensors stay as they are when this has returned.
         """
         rows = len(run.outputs)
-        places = [bins.place(tensors[name]) for name, bins in self._inputs]
+        places = None if lasts and rows <= _FEW_ROWS else self._places_of(tensors)
         with self._lock:
-            self.run_seconds += seconds
-            observe(self._inference, _INFERENCE, seconds)
-            observe(self._rows, _ROWS, rows)
-            self._waiting.append((run, places))
+            self._waiting.append(_Ran(run, tensors if places is None else None, places, seconds))
             self._waiting_values += rows * (1 if self._is_top else self._label_count)
-            if len(self._waiting) >= _RUNS_TOGETHER or self._waiting_values >= _VALUES_TOGETHER:
-                self._settle()
+
+    @property
+    def is_due(self) -> bool:
+        """Whether enough wait for `settle`."""
+        return len(self._waiting) >= _RUNS_TOGETHER or self._waiting_values >= _VALUES_TOGETHER
 
     def settle(self) -> None:
-        """Count the rows of the runs that wait for it."""
+        """Count the runs that wait for it, and the requests' own waits."""
         with self._lock:
-            self._settle()
+            waiting, self._waiting, self._waiting_values = self._waiting, [], 0
+        waits, self._waits = self._waits, []
+        for wait in waits:
+            observe(self._queue_wait, _LATENCY, wait)
+        if waiting:
+            self._count_runs(waiting)
 
-    def _settle(self) -> None:
-        waiting, self._waiting, self._waiting_values = self._waiting, [], 0
+    def _places_of(self, tensors: Any) -> Places:
+        return [bins.place(tensors[name]) for name, bins in self._inputs]
+
+    def _count_runs(self, waiting: Sequence[_Ran]) -> None:
+        for one in waiting:
+            self.run_seconds += one.seconds
+            observe(self._inference, _INFERENCE, one.seconds)
+            observe(self._rows, _ROWS, len(one.run.outputs))
+        places = [self._places_of(one.given) if one.places is None else one.places for one in waiting]
         if len(waiting) == 1:
-            self._count_run(*waiting[0])
-        elif waiting:
-            self._count_run(*_joined(waiting))
+            self._count_run(waiting[0].run, places[0])
+        else:
+            self._count_run(
+                _joined([one.run for one in waiting]), [np.concatenate(parts) for parts in zip(*places, strict=True)]
+            )
 
     def _count_run(self, run: Run, places: Places) -> None:
         outputs, novelty = run.outputs, run.outputs.novelty
@@ -234,12 +261,10 @@ class _Joined(NamedTuple):
     is_finite: bool
 
 
-def _joined(waiting: Sequence[tuple[Run, Places]]) -> tuple[Run, Places]:
-    runs = [run for run, _ in waiting]
+def _joined(runs: Sequence[Run]) -> Run:
     outputs = runs[0].outputs.joined([run.outputs for run in runs])
     remarks = {key: np.concatenate([run.remarks[key] for run in runs]) for key in runs[0].remarks}
-    places: Places = [np.concatenate(parts) for parts in zip(*(places for _, places in waiting), strict=True)]
-    return _Joined(outputs, remarks, all(run.is_finite for run in runs)), places
+    return _Joined(outputs, remarks, all(run.is_finite for run in runs))
 
 
 def window_number(seconds: float) -> int:

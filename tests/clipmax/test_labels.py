@@ -71,3 +71,12 @@ def test_a_repeat_among_very_many_is_found_and_named() -> None:
     assert "the first is label 70000, like label 3" in str(labels.fault(words))
     words[70_000] = "a\x7f"
     assert labels.fault(words) == "labels without control characters; label 70000 has one"
+
+
+def test_one_repeat_among_a_million_is_found_and_named() -> None:
+    """With both places."""
+    many = [f"label {number}" for number in range(1_000_000)]
+    many[654_321] = many[123]
+    assert labels.fault(many) == (
+        "labels that differ after Unicode NFC; 1 repeat another, the first is label 654321, like label 123"
+    )

@@ -56,6 +56,26 @@ def test_nothing_of_an_earlier_batch_stays(activation: str) -> None:
             assert torch.equal(stack.forward(features).logits, mlp(features))
 
 
+@pytest.mark.parametrize("threads", [1, 2, 3, 4])
+def test_products_in_parts_are_the_whole_ones(threads: int) -> None:
+    """With as many threads as divide every width, some or none: 6, 4 and 3."""
+    mlp, features, gradient = _mlp(hidden=(6, 4)), torch.randn(7, 5), torch.randn(7, 3)
+    stack = Perceptron.of(mlp)
+    assert stack is not None
+    for weight in mlp.parameters():
+        weight.grad = torch.full_like(weight, torch.nan)
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        with torch.no_grad():
+            stack.backward(stack.forward(features), gradient)
+    finally:
+        torch.set_num_threads(before)
+    for weight, expected in zip(mlp.parameters(), _by_autograd(mlp, features, gradient), strict=True):
+        assert weight.grad is not None
+        torch.testing.assert_close(weight.grad, expected)
+
+
 def test_every_activation_has_its_derivative() -> None:
     """Or its models would be left to autograd without a word."""
     assert {type(make()) for make in ACTIVATIONS.values()} == DERIVATIVES.keys()

@@ -33,13 +33,21 @@ def tensors(inputs: Sequence[Input], split: Split, rows: Indices | slice) -> lis
 
 
 def batch(inputs: Sequence[Input], split: Split, rows: Indices | slice) -> list[Any]:
-    """Chosen rows of a split as the encoders take them: prepared columns where there are any, else tensors."""
+    """Chosen rows of a split as the encoders take them: prepared columns where there are any, bytes as they are."""
     return [
         split.prepared[schema.name][rows]
         if schema.name in split.prepared
-        else tensor(schema, _rows(split.columns[schema.name], rows))
+        else _held(schema, split.columns[schema.name], rows)
         for schema in inputs
     ]
+
+
+def _held(schema: Input, column: Column, rows: Indices | slice) -> torch.Tensor:
+    """Rows as a tensor; pixels that are bytes stay bytes, which the encoder takes as well."""
+    if column.dtype != np.uint8 or not column.flags.writeable:  # torch warns of what it must not write to
+        return tensor(schema, _rows(column, rows))
+    pixels = torch.from_numpy(column)
+    return pixels[rows] if isinstance(rows, slice) else pixels.index_select(0, torch.from_numpy(rows))
 
 
 def _rows(column: Column, rows: Indices | slice) -> Column:

@@ -27,6 +27,7 @@ class ImageEncoder(nn.Module):
     def __init__(self, schema: ImageInput, *, mean: float, deviation: float) -> None:
         super().__init__()
         self.minimum, self.maximum = schema.minimum, schema.maximum
+        self._holds_all_bytes = schema.minimum <= 0 and schema.maximum >= 255
         self.width = schema.size
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32))
         self.register_buffer("deviation", torch.tensor(deviation, dtype=torch.float32))
@@ -42,7 +43,9 @@ class ImageEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         pixels = images.to(torch.float32, copy=True)  # so the rest may work in place
-        return pixels.clamp_(self.minimum, self.maximum).sub_(self.mean).div_(self.deviation).flatten(1)
+        if images.dtype != torch.uint8 or not self._holds_all_bytes:
+            pixels.clamp_(self.minimum, self.maximum)
+        return pixels.sub_(self.mean).div_(self.deviation).flatten(1)
 
 
 def _moments(images: Column) -> tuple[float, float]:

@@ -30,6 +30,11 @@ class Head(nn.Module):
         super().__init__()
         self.name, self.width, self.classes = name, width, classes
 
+    @property
+    def rank_width(self) -> int:
+        """Where the matrix of logits has at most rank d + 1, d; where nothing below K bounds it, K - 1."""
+        return self.classes - 1
+
     def chunks(self, hidden: Tensor, size: int) -> Iterator[tuple[slice, Tensor]]:
         """(classes, their logits float32 [N, classes]), so many at a time; the logits may be written to."""
         logits = self(hidden)

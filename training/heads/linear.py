@@ -36,6 +36,10 @@ class Linear(Head):
         self.bias = nn.Parameter(first_bias(shares).unsqueeze(1))
         self._loss = loss
 
+    @property
+    def rank_width(self) -> int:
+        return self.width
+
     def forward(self, hidden: Tensor) -> Tensor:
         return functional.linear(hidden, self.weight, self.bias.squeeze(1))
 

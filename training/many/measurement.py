@@ -19,6 +19,7 @@ from training.many.top import Top
 
 _RANK_CLASSES = 2048
 _RANK_ROWS = 512
+_CHUNK = 8192
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,7 +56,7 @@ def measure(model: Top, dataset: Dataset) -> MeasuredTop:
 def _head(model: Top, dataset: Dataset, test: Judged) -> HeadRecord:
     head = model.classifier.head
     assert head is not None  # noqa: S101  # a graph of this form has one
-    rank, rank_limit = diagnostics.logit_rank(_logits(model, dataset), head.width)
+    rank, rank_limit = diagnostics.logit_rank(_logits(model, dataset), head.rank_width)
     vectors = head.vectors()
     return HeadRecord(
         name=head.name,
@@ -75,7 +76,11 @@ def _logits(model: Top, dataset: Dataset) -> torch.Tensor:
     rows = _evenly(len(dataset.train), _RANK_ROWS)
     classes = torch.from_numpy(_evenly(head.classes, _RANK_CLASSES))
     hidden = model.classifier.hidden(*columns.batch(dataset.inputs, dataset.train, rows))
-    return hidden @ head.weight[classes].T + head.bias[classes, 0]
+    found = [
+        logits[:, classes[(part.start <= classes) & (classes < part.stop)] - part.start]
+        for part, logits in head.chunks(hidden, _CHUNK)
+    ]
+    return torch.cat(found, dim=1)
 
 
 def _evenly(count: int, at_most: int) -> np.ndarray:

@@ -45,5 +45,5 @@ def _total(powers: Tensor) -> Tensor:
     parts = powers.shape[1] // _PART
     if parts < 2:
         return powers.sum(dim=1, keepdim=True)
-    whole = powers[:, : parts * _PART].unflatten(1, (parts, _PART)).sum(dim=2)
+    whole = powers[:, : parts * _PART].reshape(-1, parts, _PART).sum(dim=2)
     return whole.sum(dim=1, keepdim=True) + powers[:, parts * _PART :].sum(dim=1, keepdim=True)

@@ -69,7 +69,7 @@ def compare(judged: Judged, others: Sequence[Reached], *, purchases: int) -> Ran
         purchases=purchases,
         log_loss=judged.log_loss,
         log_loss_uncalibrated=judged.log_loss_uncalibrated,
-        top_10_probability=judged.top_probability,
+        top_10_probability=min(judged.top_probability, 1.0),  # sums of float32
         top_10_share=judged.top_share,
         baselines={one.name: _baseline(one, judged) for one in others},
     )
@@ -142,4 +142,5 @@ def _baseline(one: Reached, judged: Judged) -> Baseline:
 def _figures(whole: Ranked, new: Ranked) -> dict[str, float | None]:
     ndcg, recall = whole.means
     new_ndcg, new_recall = new.means if len(new.ndcg) else (None, None)
+    ndcg = min(ndcg, 1.0)  # a quotient of equal sums may be a hair above
     return {"ndcg_at_10": ndcg, "recall_at_20": recall, "new_ndcg_at_10": new_ndcg, "new_recall_at_20": new_recall}

@@ -108,7 +108,7 @@ def _line(one: Figures) -> str:
 
 
 def _instance(one: History) -> dict[str, Any]:
-    return {"items": list(one.items), "days_ago": list(one.days_ago)}
+    return {"items": list(one.items), "days_ago": [round(days, 2) for days in one.days_ago]}
 
 
 def _golden(made: Made) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ import torch
 
 from clipmax.abstention import Abstention
 from clipmax.conformal import Conformal
-from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
+from clipmax.inputs import CategoryInput, HistoryInput, ImageInput, Input, NumberInput, TextInput
 from clipmax.origin import Origin
 from training import abstention, calibration, conformal, diagnostics, metrics
 from training.answers import Answers
@@ -318,6 +318,8 @@ def _detail(schema: Input) -> str:
             return f"{len(schema.categories):,} words in training"
         case TextInput():
             return f"the first {schema.max_length:,} code points are read"
+        case HistoryInput():
+            return f"{len(schema.items):,} items in training"
 
 
 def environment_figures(evidence: Circumstances) -> figures.Environment:

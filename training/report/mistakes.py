@@ -16,6 +16,7 @@ from clipmax.inputs import (
     FIRST_WORD_CODE,
     MISSING_CODE,
     CategoryInput,
+    HistoryInput,
     ImageInput,
     Input,
     NumberInput,
@@ -67,6 +68,8 @@ def show(schema: Input, value: Any) -> Shown:
             return Shown(name=schema.name, kind="value", content=_number(float(value[0]) + schema.origin))
         case CategoryInput():
             return Shown(name=schema.name, kind="value", content=_shortened(_word(schema, int(value[0]))))
+        case HistoryInput():
+            raise TypeError("no row with one label has a history")
 
 
 def _png(schema: ImageInput, pixels: npt.NDArray[Any]) -> str:

@@ -16,8 +16,11 @@ from clipmax.refusal import Refusal
 from training import loop, metrics
 from training import run as running
 from training.config import Run
+from training.data.dataset import Dataset
 from training.history import History
 from training.loop import Progress
+from training.many import judging
+from training.model import Classifier
 from training.outcome import Outcome
 from training.run import Ready, Say
 from training.search import journal
@@ -117,9 +120,16 @@ def _value(trial: Trial, ready: Ready, parameters: Mapping[str, float]) -> float
     run = apply(ready.run, parameters)
     progress, dataset = running.begin(replace(ready, run=run))
     loop.fit(progress, run, dataset, on_epoch=on_epoch)
-    temperature = float(running.calibrated(progress, dataset).temperature)
-    logits = loop.logits_of(progress.model, dataset, dataset.selection)
-    return metrics.log_loss(logits / temperature, dataset.selection.labels)
+    return _log_loss(progress.model, dataset, float(running.calibrated(progress, dataset).temperature))
+
+
+def _log_loss(model: Classifier, dataset: Dataset, temperature: float) -> float:
+    """On the half of validation that chooses; of very many classes on part of it, over all classes chunk by chunk."""
+    held_out = dataset.selection
+    if model.head is not None:
+        looked = held_out.take(judging.look_rows(len(held_out), model.head.classes))
+        return float(judging.judge(model, dataset, looked, temperature).log_loss.mean())
+    return metrics.log_loss(loop.logits_of(model, dataset, held_out) / temperature, held_out.labels)
 
 
 def _identity(ready: Ready) -> str:

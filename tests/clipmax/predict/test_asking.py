@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from clipmax.client import Prediction, ServerError
-from clipmax.predict.asking import Answered, answers
+from clipmax.client import Prediction, ServerError, Unreachable
+from clipmax.predict import asking
+from clipmax.predict.asking import Answered, answers, patient
 from clipmax.predict.batch import BadRow, Batch
 
 
@@ -79,3 +80,50 @@ def test_what_is_not_about_a_row_ends_everything(status: int) -> None:
     with pytest.raises(ServerError):
         collect([Batch([number], [number]) for number in range(5)], ask)
     assert not running
+
+
+class Fickle:
+    """Does what its script says, one step a question."""
+
+    def __init__(self, *script: Exception | None) -> None:
+        self.script = list(script)
+
+    async def __call__(self, rows: Any) -> list[Prediction]:
+        step = self.script.pop(0)
+        if step is not None:
+            raise step
+        return [prediction(row) for row in rows]
+
+
+def ask_twice(fickle: Fickle) -> int:
+    """Answers to two questions, one after the other."""
+
+    async def run() -> int:
+        ask = patient(fickle)
+        return len(await ask([1])) + len(await ask([2]))
+
+    return asyncio.run(run())
+
+
+def test_a_service_that_has_answered_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through refused connections and a shutdown that says so."""
+    monkeypatch.setattr(asking, "_PAUSE_SECONDS", 0.0)
+    gone = Unreachable("gone", retryable=True)
+    draining = ServerError(code="DRAINING", status=503, detail="", retryable=True)
+    assert ask_twice(Fickle(None, gone, draining, gone, None)) == 2
+
+
+@pytest.mark.parametrize("at", [0, 1], ids=["before the first answer", "what does not pass"])
+def test_what_no_waiting_mends_is_not_waited_for(at: int) -> None:
+    """A service that was never there, and an error that comes back each time."""
+    script: list[Exception | None] = [None, None]
+    script.insert(at, Unreachable("gone", retryable=at == 0))
+    with pytest.raises(Unreachable):
+        ask_twice(Fickle(*script))
+
+
+def test_waiting_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the time for it."""
+    monkeypatch.setattr(asking, "PATIENCE_SECONDS", 0.0)
+    with pytest.raises(Unreachable):
+        ask_twice(Fickle(None, Unreachable("gone", retryable=True), None))

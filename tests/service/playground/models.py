@@ -37,7 +37,8 @@ Floats = npt.NDArray[np.float32]
 def publish(root: Path) -> Path:
     """`mnist` as it is shipped; fitted here `tickets`, and `flowers` twice with prediction sets; `novel`, see above.
 
-    And `colors`, pictures by their mean; `many`, of more labels than an answer can hold; `adopted`, of another tool.
+    And `colors`, pictures by their mean; `many`, of more labels than an answer can hold; `adopted`, of another tool;
+    `history`, of purchases.
     """
     shutil.copytree(ROOT / "models" / "mnist" / "1", root / "mnist" / "1")
     _publish_tickets(root)
@@ -45,6 +46,7 @@ def publish(root: Path) -> Path:
     _publish_adopted(root)
     artifacts.publish_novel(root, novelty=NOTHING_LIKE_IT)
     artifacts.publish_top(root)
+    artifacts.publish_history(root)
     for _ in range(2):
         _publish_flowers(root)
     return root

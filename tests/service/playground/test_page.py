@@ -134,6 +134,9 @@ def test_an_error_says_what_why_and_where(page: Page) -> None:
     for words in ("A number does not fit the model's input type", "the number does not fit float32", "petal width"):
         assert words in failure.inner_text()
     assert box.get_attribute("aria-invalid") == "true"
+    page.get_by_role("button", name="中文").click()
+    assert page.locator(".field.wrong .wrong-text").inner_text() == "模型存不下这么大的数。"
+    page.get_by_role("button", name="English").click()
     box.fill("wide")
     page.wait_for_selector(".failure:has-text('Not a number')")
     box.fill("1.3")
@@ -262,6 +265,21 @@ def test_a_model_of_another_tool(page: Page) -> None:
     page.wait_for_selector(".failure:has-text('A number is missing')")
 
 
+def test_purchases_are_lines(page: Page) -> None:
+    """Of nobody known the answer is there at once; days that are none are named, an unknown item is told."""
+    choose(page, "history")
+    page.wait_for_selector(".remark:has-text('Nothing known')")
+    box = page.get_by_label("history", exact=True)
+    box.fill("label 1, 3\nlabel 2, 40.5\n")
+    page.wait_for_function("() => document.querySelector('#code code').textContent.includes('\"days_ago\":[3,40.5]')")
+    page.wait_for_selector(LABEL)
+    box.fill("label 1, soon")
+    page.wait_for_selector(".failure:has-text('Not a number')")
+    page.locator(".examples button").first.click()
+    page.wait_for_selector(".remark:has-text('history')")
+    assert box.input_value().startswith("label 2, 1\n")
+
+
 def test_chinese_is_one_click_away_and_stays(page: Page) -> None:
     """All of the page, with the language said to screen readers; what was drawn stays too."""
     choose(page, "mnist")
@@ -288,7 +306,7 @@ def test_colours_follow_the_system_or_the_switch(page: Page) -> None:
     assert page.evaluate(color) == light
 
 
-@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers", "colors", "many", "adopted"])
+@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers", "colors", "many", "adopted", "history"])
 def test_nothing_is_wider_than_a_phone(page: Page, name: str) -> None:
     """No scrolling to the side, with an answer there, on the smallest one."""
     page.set_viewport_size({"width": 320, "height": 640})
@@ -298,7 +316,7 @@ def test_nothing_is_wider_than_a_phone(page: Page, name: str) -> None:
     assert page.evaluate("() => document.documentElement.scrollWidth") <= 320
 
 
-@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers", "colors", "many", "adopted"])
+@pytest.mark.parametrize("name", ["mnist", "tickets", "flowers", "colors", "many", "adopted", "history"])
 def test_axe_finds_nothing(page: Page, axe: str, name: str) -> None:
     """With an answer, in both colours, and of the form with an error."""
     page.emulate_media(reduced_motion="reduce")

@@ -63,11 +63,14 @@ def test_rows_one_by_one_are_counted_as_rows_in_one_run() -> None:
     single, whole = _cell(), _cell()
     meters = Meter(single, found, 1e9), Meter(whole, found, 1e9)
     for row in range(100):
-        meters[0].ran(_run(probabilities[row : row + 1]), {"image": images[row : row + 1]}, 0.001)
-    meters[1].ran(_run(probabilities), {"image": images}, 0.001)
-    assert layout.VERSION.view(single, "labels").sum() == 96
-    for meter in meters:
-        meter.settle()
+        meters[0].ran(_run(probabilities[row : row + 1]), {"image": images[row : row + 1]}, 0.001, lasts=row % 2 == 0)
+        assert meters[0].is_due is (row % 40 >= 31)
+        if row % 40 == 39:
+            meters[0].settle()
+    meters[1].ran(_run(probabilities), {"image": images}, 0.001, lasts=True)
+    meters[0].settle()
+    images[:] = 0.0  # those of many rows are not looked at again
+    meters[1].settle()
     for block in ("labels", "confidence", "entropy", "remarks", "windows"):
         view = layout.VERSION.view
         np.testing.assert_allclose(view(single, block), view(whole, block), rtol=1e-5, err_msg=block)
@@ -87,7 +90,7 @@ def test_rows_that_are_not_finite_are_counted_as_that_and_nothing_else(rows: int
     run.outputs.probabilities[0, 1] = np.nan
     run.is_finite = False
     meter = Meter(cell, _manifest(), 1800)
-    meter.ran(run, {}, 0.001)
+    meter.ran(run, {}, 0.001, lasts=True)
     meter.settle()
     remarks = layout.VERSION.view(cell, "remarks")
     assert remarks[layout.REMARKS.index(metric.NON_FINITE)] == 1
@@ -105,7 +108,7 @@ def test_of_many_labels_the_most_frequent_are_counted_by_themselves() -> None:
     cell = _cell()
     probabilities = np.eye(200)[[100, 149, 0, 199]]
     meter = Meter(cell, found, 1800)
-    meter.ran(_run(probabilities), {"image": np.zeros((4, 4, 4), np.float32)}, 0.001)
+    meter.ran(_run(probabilities), {"image": np.zeros((4, 4, 4), np.float32)}, 0.001, lasts=True)
     meter.settle()
     labels = layout.VERSION.view(cell, "labels")
     assert (labels[0], labels[49], labels[50]) == (1, 1, 2)
@@ -117,7 +120,7 @@ def test_a_window_begins_empty(monkeypatch: pytest.MonkeyPatch) -> None:
     meter = Meter(cell, _manifest(reference=_reference()), 10)
     for moment in (5.0, 15.0, 25.0):
         monkeypatch.setattr("time.time", lambda now=moment: now)
-        meter.ran(_run(np.eye(3)), {"image": np.zeros((3, 4, 4), np.float32)}, 0.001)
+        meter.ran(_run(np.eye(3)), {"image": np.zeros((3, 4, 4), np.float32)}, 0.001, lasts=True)
         meter.settle()
     windows = layout.VERSION.view(cell, "windows")
     assert windows[:, 0].tolist() == [2, 1]

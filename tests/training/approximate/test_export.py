@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def made(exact: Path) -> Path:
     """The approximate version beside it."""
-    return export.export(exact, clustered.rows(400, seed=1), clustered.rows(400, seed=2))
+    return export.export(exact, clustered.rows(400, seed=1), clustered.rows(400, seed=2), limit_ms=math.inf)
 
 
 def test_the_manifest_says_what_was_measured(exact: Path, made: Path) -> None:
@@ -69,6 +70,21 @@ def test_too_few_found_is_refused_with_the_figure(exact: Path) -> None:
     with pytest.raises(Refusal, match=r"recall@5: expected at least 0\.99, found 0\.\d+, with \d+ of 400 cells"):
         export.export(exact, alike, clustered.rows(400, seed=2))
     assert sorted(exact.parent.iterdir()) == versions
+
+
+def test_a_graph_above_the_limit_is_refused_with_the_figures(exact: Path) -> None:
+    """However much faster than the exact one; the limit here is below what any machine reaches."""
+    versions = sorted(exact.parent.iterdir())
+    with pytest.raises(Refusal, match=r"p50: expected at most 1e-06 ms \(--limit-ms\), found 0\.\d+ ms, with"):
+        export.export(exact, clustered.rows(400, seed=1), clustered.rows(400, seed=2), limit_ms=1e-6)
+    assert sorted(exact.parent.iterdir()) == versions
+
+
+def test_a_mixture_has_no_layer_to_cut(tmp_path: Path) -> None:
+    """Its probabilities are sums over several softmaxes."""
+    folder = clustered.publish(tmp_path, head={"name": "mixture", "width": 16})
+    with pytest.raises(Refusal, match=r"head\.name: expected a last layer that is h·W \+ b .*, found mixture"):
+        export.export(folder, clustered.rows(8, seed=1), clustered.rows(8, seed=2))
 
 
 def test_a_graph_without_a_plain_last_layer_is_refused() -> None:

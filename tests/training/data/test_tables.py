@@ -197,6 +197,16 @@ def test_what_cannot_be_used_is_refused(
     assert found in caught.value.found
 
 
+def test_a_class_without_examples_among_very_many_is_refused_by_name(tmp_path: Path) -> None:
+    """It need not be in validation and test, but nothing can be learned of a class that no training row has."""
+    words = [f"c{number:05}" for number in range(10_002)]
+    present = [word for word in words if word != "c07777"]
+    columns: dict[str, list[Any]] = {"n": list(range(len(present))), "class": present}
+    _write(tmp_path, **columns)
+    with pytest.raises(Refusal, match=r"train split: expected rows of every class, found none of 'c07777'"):
+        _read(tmp_path, labels=words)
+
+
 def test_a_number_column_with_a_few_words_is_refused_with_the_row(tmp_path: Path) -> None:
     """Most often they mark missing values, and as a category the column would be lost in silence."""
     _write(tmp_path, **_plain(100, n=[*map(str, range(95)), *["n/a"] * 5]))

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
-from training.data.dataset import Column
+from training.data.dataset import Column, Indices, Split
 from training.features import columns
 
 
@@ -42,3 +42,14 @@ def test_every_kind_of_column_becomes_its_tensor(schema: Input, column: Column, 
     found = columns.tensor(schema, column)
     assert found.dtype == expected.dtype
     assert torch.equal(found, expected)
+
+
+@pytest.mark.parametrize("writeable", [True, False])
+@pytest.mark.parametrize("rows", [np.array([2, 0]), slice(1, 3)], ids=["numbers", "slice"])
+def test_a_batch_of_bytes_holds_the_chosen_rows(rows: Indices | slice, writeable: bool) -> None:
+    """As bytes or as floats, for the encoder takes both; a file that is mapped read-only included."""
+    pixels = np.arange(6, dtype=np.uint8).reshape(3, 1, 2)
+    pixels.flags.writeable = writeable
+    split = Split({"i": pixels}, np.zeros(3, dtype=np.int64))
+    (found,) = columns.batch([ImageInput(name="i", shape=(1, 2))], split, rows)
+    assert found.tolist() == pixels[rows].tolist()

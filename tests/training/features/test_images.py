@@ -66,6 +66,14 @@ def test_bytes_and_floats_give_the_same_features() -> None:
     assert torch.equal(_encoder()(images), _encoder()(images.float()))
 
 
+def test_bytes_beyond_the_schemas_range_are_clipped() -> None:
+    """Only where every byte lies within it is there nothing to clip."""
+    encoder = ImageEncoder(SCHEMA.model_copy(update={"minimum": 10.0, "maximum": 200.0}), mean=10.0, deviation=190.0)
+    images = torch.arange(256, dtype=torch.uint8).reshape(4, 8, 8)
+    assert torch.equal(encoder(images), encoder(images.float()))
+    assert encoder(images).amax() == 1.0
+
+
 def test_images_of_one_value_are_not_divided_by_zero() -> None:
     """Their features are zero, and another image's are finite."""
     encoder = ImageEncoder.fit(SCHEMA, np.full((5, 8, 8), 7, dtype=np.uint8), Images())

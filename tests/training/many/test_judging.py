@@ -9,6 +9,7 @@ import torch
 from tests.training import tiny
 from training import calibration, loop, metrics, run, run_file
 from training.data.dataset import Dataset
+from training.heads.linear import Linear
 from training.many import judging
 from training.model import Classifier
 
@@ -53,7 +54,7 @@ def test_the_rank_is_the_place_in_the_sorted_logits(judged_model: tuple[Classifi
 def test_equal_logits_rank_by_their_place(judged_model: tuple[Classifier, Dataset]) -> None:
     """As argmax does: of equal classes the first is before the others, whichever chunk it is in."""
     model, dataset = judged_model
-    assert model.head is not None
+    assert isinstance(model.head, Linear)
     kept = {name: value.clone() for name, value in model.head.state_dict().items()}
     try:
         with torch.no_grad():

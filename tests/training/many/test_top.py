@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from training import answers, config
+from training import answers
 from training.features.encoders import Placed
-from training.heads import table
+from training.heads.full import full
+from training.heads.linear import Linear
 from training.many.top import OUTPUTS, Top
 from training.model import Classifier
 
 _CLASSES = 100_000
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # torch's exporter warns of its own internals
 def test_many_classes_of_tiny_probability_count_together() -> None:
     """One class at 0 and all others at -17: a float32 that adds up one by one keeps 1 and loses them."""
-    head = table.build(1, torch.full((_CLASSES,), 1.0 / _CLASSES), config.Head(name="full", answer="top"))
+    head = Linear("full", 1, torch.full((_CLASSES,), 1.0 / _CLASSES), full)
     with torch.no_grad():
         head.weight.zero_()
         head.bias.fill_(-17.0)
@@ -28,8 +31,10 @@ def test_many_classes_of_tiny_probability_count_together() -> None:
     program = torch.onnx.export(model, (torch.zeros(1, 1),), output_names=list(OUTPUTS), dynamo=True, verbose=False)
     assert program is not None
     session = answers.session(program.model_proto.SerializeToString())
-    classes, probabilities, log_partition = session.run(None, {session.get_inputs()[0].name: [[0.0]]})
+    classes, probabilities, log_partition = session.run(
+        None, {session.get_inputs()[0].name: np.zeros((1, 1), dtype=np.float32)}
+    )
     expected = math.log1p((_CLASSES - 1) * math.exp(-17.0))
     assert classes[0, 0] == _CLASSES // 3
-    assert log_partition[0] == pytest.approx(expected, abs=1e-6)
-    assert probabilities[0, 0] == pytest.approx(math.exp(-expected), abs=1e-6)
+    assert log_partition[0] == pytest.approx(expected, abs=5e-6)
+    assert probabilities[0, 0] == pytest.approx(math.exp(-expected), abs=5e-6)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from clipmax.conformal import Tables
-from clipmax.inputs import CategoryInput, ImageInput, Input, NumberInput, TextInput
+from clipmax.inputs import CategoryInput, HistoryInput, ImageInput, Input, NumberInput, TextInput
 from tests.training.samples import Array, sample
 from training import abstention, conformal, diagnostics, metrics, novelty, reference
 from training.answers import Answers
@@ -77,6 +77,8 @@ def _column(schema: Input, seed: int, rows: int) -> Array:
             return random.integers(0, 2 + len(schema.categories), (rows, 1), dtype=np.int32)
         case TextInput():
             return np.array([f"<b>row</b> {row} " * 40 for row in range(rows)], dtype=object)
+        case HistoryInput():
+            raise TypeError("no row with one label has a history")
 
 
 def _epoch(number: int, classes: int) -> EpochFigures:
