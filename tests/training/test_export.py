@@ -122,6 +122,12 @@ def test_golden_examples_replay(graph: bytes, manifest: Manifest) -> None:
     assert len(manifest.golden) >= len(manifest.labels)
 
 
+@pytest.mark.parametrize(("classes", "batches"), [(2, [1, 7, 256]), (100_000, [1, 7, 256]), (1_000_000, [1, 7, 33])])
+def test_parity_of_very_many_classes_is_checked_on_fewer_rows(classes: int, batches: list[int]) -> None:
+    """All logits of 256 rows of a million classes would take 5 GB."""
+    assert export.parity_batches(classes) == batches
+
+
 def test_parity_holds_for_the_graph_that_was_exported(graph: bytes, calibrated: Calibrated, trained: Trained) -> None:
     """On test rows, black, white, noise and far beyond."""
     assert export.check_parity(graph, calibrated, trained[1]) <= export.TOLERANCE
