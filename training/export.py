@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -258,15 +256,10 @@ def _document(
 ) -> dict[str, Any]:
     run, dataset, progress = finished.run, finished.dataset, finished.progress
     return {
-        "format_version": manifest_module.FORMAT_VERSION,
-        "name": run.name,
-        "version": version,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "task": "classification",
+        **provenance.members(run, version, files, epochs=len(progress.epochs), best_epoch=progress.best_epoch),
         "inputs": [schema.model_dump(mode="json") for schema in dataset.inputs],
         "outputs": list(outputs_of(finished.model)),
         "labels": list(dataset.labels),
-        "label_metadata": {},
         "temperature": float(finished.model.temperature),
         **about.members,
         "origin": finished.origin.model_dump(mode="json") if finished.origin else None,
@@ -275,18 +268,6 @@ def _document(
             "fingerprint": finished.fingerprint,
             "files": dict(dataset.files),
             "rows": {name: len(split) for name, split in dataset.splits.items()},
-        },
-        "training": {
-            "seed": run.seed,
-            "epochs": len(progress.epochs),
-            "best_epoch": progress.best_epoch,
-            "configuration": provenance.portable(run),
-            "git_commit": provenance.git_commit(),
-        },
-        "libraries": provenance.libraries(),
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            for name, content in files.items()
         },
         "golden": list(golden),
     }

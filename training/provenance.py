@@ -1,16 +1,44 @@
-"""A run → what its artifact says about how it was made."""
+"""A run → what its manifest says about how it was made, whatever it is a model of."""
 
 from __future__ import annotations
 
+import hashlib
 import subprocess
 import unicodedata
+from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib.metadata import version as library_version
 from pathlib import Path
 from typing import Any
 
+from clipmax import manifest
 from training.config import Run
 
 _LIBRARIES = ("numpy", "onnx", "onnxscript", "onnxruntime", "torch")
+
+
+def members(run: Run, version: int, files: Mapping[str, bytes], *, epochs: int, best_epoch: int) -> dict[str, Any]:
+    """Members of a manifest; `files` by name, with their contents."""
+    return {
+        "format_version": manifest.FORMAT_VERSION,
+        "name": run.name,
+        "version": version,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "task": "classification",
+        "label_metadata": {},
+        "training": {
+            "seed": run.seed,
+            "epochs": epochs,
+            "best_epoch": best_epoch,
+            "configuration": portable(run),
+            "git_commit": git_commit(),
+        },
+        "libraries": libraries(),
+        "files": {
+            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+            for name, content in files.items()
+        },
+    }
 
 
 def libraries() -> dict[str, str]:

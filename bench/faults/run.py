@@ -352,9 +352,9 @@ def _resume_killed(place: Path, number: int) -> int:
         counted.__name__ = name
         return counted
 
-    for name in ("write_bytes", "mkdir", "rename"):
-        setattr(Path, name, before(name, getattr(Path, name)))
-    repository._sync = before("_sync", repository._sync)  # noqa: SLF001  # the one place where the disk is waited for
+    disk = [*((Path, name) for name in ("write_bytes", "mkdir", "rename")), (repository, "_sync")]
+    for place_of, name in disk:
+        setattr(place_of, name, before(name, getattr(place_of, name)))
     return cli.main(_arguments(place, "--resume"))
 
 

@@ -26,12 +26,11 @@ from typing import Any, BinaryIO
 
 from grammar import MARKER, Grammar, Sent
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT))  # the tests' artifacts and their way to start a service
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests' artifacts and their way to start a service
 
-from clipmax.problems import CATALOGUE  # noqa: E402  # after the path
-from tests import artifacts  # noqa: E402  # as above
-from tests.service.running import Running, serving  # noqa: E402  # as above
+from clipmax.problems import CATALOGUE
+from tests import artifacts
+from tests.service.running import Running, serving
 
 HANG_SECONDS = 5.0
 MEMBERS = {"type", "title", "status", "detail", "code", "pointer", "request_id", "retryable", "error"}

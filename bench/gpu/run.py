@@ -9,18 +9,18 @@ GPU only the refusal is checked; the rest is skipped, with the reason.
 from __future__ import annotations
 
 import argparse
-import json
+import functools
 import os
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # before onnxruntime is imported
 
+import httpx
 import numpy as np
 import onnxruntime
 
@@ -85,10 +85,10 @@ def compare(folder: Path, provider: Provider) -> None:
         assert difference <= TOLERANCE, f"{difference:.2e} apart"
         assert same, "another class"
         seconds = {
-            "ours": timed(lambda: ours.run(tensors)),  # noqa: B023  # called at once
-            "raw": timed(lambda: raw.run(["logits", "probabilities"], tensors)),  # noqa: B023  # called at once
+            "ours": timed(functools.partial(ours.run, tensors)),
+            "raw": timed(functools.partial(raw.run, ["logits", "probabilities"], tensors)),
             "bound": timed(bound(raw, tensors)),
-            "cpu": timed(lambda: reference.run(tensors)),  # noqa: B023  # called at once
+            "cpu": timed(functools.partial(reference.run, tensors)),
         }
         shown = ", ".join(f"{name} {value * 1e6:,.0f} us" for name, value in seconds.items())
         print(f"  {rows} rows: {difference:.1e} apart; {shown}; ours/raw {seconds['raw'] / seconds['ours']:.2f}")
@@ -162,9 +162,8 @@ def preferred(models: Path, provider: Provider, port: int = 18_473) -> None:
 def ready(url: str) -> Any:
     for _ in range(300):
         try:
-            with urllib.request.urlopen(url, timeout=2) as answer:  # noqa: S310  # http, on this machine
-                return json.load(answer)
-        except OSError:
+            return httpx.get(url, timeout=2).raise_for_status().json()
+        except httpx.HTTPError:
             time.sleep(0.1)
     raise TimeoutError("no readiness in 30 s")
 

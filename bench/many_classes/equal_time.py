@@ -132,7 +132,7 @@ def _head(name: str, counts: Tensor) -> Linear:
         return Linear(name, WIDTH, shares, full)
     loss = Sampled(shares, config.Head().negatives)
     if name == "sampled, not corrected":
-        loss._log_expected.zero_()  # noqa: SLF001  # the correction that many forget
+        loss._log_expected.zero_()  # noqa: SLF001  # only this comparison leaves the correction out, so it is no option
     return Linear(name, WIDTH, shares, loss, is_sparse=True)
 
 

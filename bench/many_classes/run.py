@@ -9,6 +9,7 @@ what it had after its imports. Keeps its figures beside this file, and writes ta
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import math
 import os
@@ -132,7 +133,7 @@ def _trained(make: Callable[[int], Step]) -> Iterator[dict[str, float]]:
         step = make(classes)
         hidden = torch.rand(BATCH, WIDTH, requires_grad=True)
         labels = torch.multinomial(_shares(classes), BATCH, replacement=True)
-        times = _repeat(lambda step=step, hidden=hidden, labels=labels: step(hidden, labels))  # type: ignore[misc]
+        times = _repeat(functools.partial(step, hidden, labels))
         yield {"classes": classes, "ms": times, "mb": (_peak() - before) / 1e6}
         del step
 
@@ -162,7 +163,7 @@ def _served() -> Iterator[dict[str, float]]:
         found: dict[str, float] = {"classes": classes}
         for rows in ROWS:
             feeds = {"hidden": generator.random((rows, WIDTH), dtype=np.float32)}
-            found[f"ms_{rows}"] = _repeat(lambda session=session, feeds=feeds: session.run(None, feeds)) / rows  # type: ignore[misc]
+            found[f"ms_{rows}"] = _repeat(functools.partial(session.run, None, feeds)) / rows
         yield found
 
 

@@ -16,11 +16,11 @@ import json
 import statistics
 import tempfile
 import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import numpy as np
 import numpy.typing as npt
 import onnx
@@ -69,8 +69,12 @@ def main() -> None:
     models = folder / "models"
     exact, approximate = Repository(models).versions(NAME)[-2:]
     reference = refer(models / NAME / str(exact), rows)
-    with tempfile.TemporaryDirectory() as place, serving(models, Path(place), "--versions", "latest:2") as running:
-        found = [ask(running.url, models, version, rows, reference) for version in (exact, approximate)]
+    with (
+        tempfile.TemporaryDirectory() as place,
+        serving(models, Path(place), "--versions", "latest:2") as running,
+        httpx.Client(base_url=running.url, timeout=30) as http,
+    ):
+        found = [ask(http, models, version, rows, reference) for version in (exact, approximate)]
     lines = _table(found, manifest.load(models / NAME / str(approximate)))
     print("\n".join(lines))
     page.write(DOCUMENT, "bench/many_classes/served.py", "\n".join(lines))
@@ -87,13 +91,13 @@ def refer(folder: Path, rows: Rows) -> Reference:
     return Reference(torch.softmax(logits, dim=1).numpy(), found.labels)
 
 
-def ask(url: str, models: Path, version: int, rows: Rows, reference: Reference) -> Found:
+def ask(http: httpx.Client, models: Path, version: int, rows: Rows, reference: Reference) -> Found:
     """One request a row, one after the other."""
     numbers = {label: number for number, label in enumerate(reference.labels)}
     distances, recalls, times = [], [], []
     for row, expected in zip(rows, reference.probabilities, strict=True):
         started = time.perf_counter()
-        top = _post(f"{url}/v1/models/{NAME}/versions/{version}:predict", row)
+        top = _post(http, f"/v1/models/{NAME}/versions/{version}:predict", row)
         times.append(1e3 * (time.perf_counter() - started))
         named = [numbers[one["label"]] for one in top]
         rest = 1.0 - expected[named].sum()
@@ -103,11 +107,10 @@ def ask(url: str, models: Path, version: int, rows: Rows, reference: Reference) 
     return Found(version, is_approximate, max(distances), statistics.mean(recalls), statistics.median(times))
 
 
-def _post(url: str, row: dict[str, Any]) -> list[dict[str, Any]]:
+def _post(http: httpx.Client, url: str, row: dict[str, Any]) -> list[dict[str, Any]]:
     body = json.dumps({"instances": [row], "parameters": {"top_k": TOP_K}}).encode()
-    request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310  # loopback, http
-    with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
-        top: list[dict[str, Any]] = json.load(answer)["predictions"][0]["top"]
+    answer = http.post(url, content=body, headers={"Content-Type": "application/json"}).raise_for_status()
+    top: list[dict[str, Any]] = answer.json()["predictions"][0]["top"]
     return top
 
 

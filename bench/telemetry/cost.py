@@ -23,11 +23,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests' way to start a service
+
+from tests.service.running import Running, serving
+
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # the tests' way to start a service
-
-from tests.service.running import Running, serving  # noqa: E402  # found by the line above
-
 SERVER_CORE, CLIENT_CORE = 0, 1
 SCRAPE_SECONDS = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")

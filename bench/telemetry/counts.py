@@ -25,11 +25,10 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 
-ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))  # the tests' artifacts and their way to start a service
+sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests' artifacts and their way to start a service
 
-from tests import artifacts  # noqa: E402  # found by the line above
-from tests.service.running import Running, serving  # noqa: E402  # as above
+from tests import artifacts
+from tests.service.running import Running, serving
 
 JSON = {"Content-Type": "application/json"}
 NAMED, VERSIONED = "/v1/models/{name}:predict", "/v1/models/{name}/versions/{version}:predict"

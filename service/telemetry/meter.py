@@ -32,8 +32,8 @@ _RUNS_TOGETHER, _VALUES_TOGETHER = 32, 64 * 1024
 """So many runs, or rows times labels, are counted together: the counting is numpy calls, which cost about two
 microseconds each and little more for each row, and three times that where a quiet service runs them one by one."""
 
-_FEW_ROWS = 16
-"""The inputs of a run of so many rows may be kept until it is counted."""
+_KEPT_BYTES = 4096
+"""Inputs of a run up to this size, as one digit has, may be kept until it is counted; images can have megabytes."""
 
 _LEAST = float(np.finfo(np.float32).tiny)
 
@@ -105,7 +105,7 @@ class Meter:
             return layout.VERSION.view(cell, name)
 
         self._numbers = layout.scalars(cell)
-        self._lock = Lock()  # the cell for versions without one of their own has several writers
+        self._lock = Lock()  # runs are told by whichever thread made them, and counted by the event loop
         self._requests, self._latency = layout.VERSION.offsets["requests"], layout.VERSION.offsets["latency"]
         self._queue_wait, self._inference = layout.scalars(block("queue_wait")), layout.scalars(block("inference"))
         self._rows = layout.scalars(block("rows"))
@@ -153,7 +153,8 @@ class Meter:
             lasts: whether the tensors stay as they are when this has returned.
         """
         rows = len(run.outputs)
-        places = None if lasts and rows <= _FEW_ROWS else self._places_of(tensors)
+        is_kept = lasts and sum(tensor.nbytes for tensor in tensors.values()) <= _KEPT_BYTES
+        places = None if is_kept else self._places_of(tensors)
         with self._lock:
             self._waiting.append(_Ran(run, tensors if places is None else None, places, seconds))
             self._waiting_values += rows * (1 if self._is_top else self._label_count)

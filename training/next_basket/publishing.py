@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -124,30 +123,13 @@ def _document(made: Made, version: int, files: Mapping[str, bytes]) -> dict[str,
     run, events = made.run, made.events
     steps = max(1, made.fitted.steps)
     return {
-        "format_version": manifest.FORMAT_VERSION,
-        "name": run.name,
-        "version": version,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "task": "classification",
+        **provenance.members(run, version, files, epochs=steps, best_epoch=steps),
         "inputs": [made.schema.model_dump(mode="json")],
         "outputs": list(FULL_OUTPUTS),
         "labels": list(events.items),
-        "label_metadata": {},
         "temperature": made.temperature,
         "ranking": made.ranking.model_dump(mode="json"),
         "data": {"fingerprint": made.fingerprint, "files": dict(events.files), "rows": _rows(made)},
-        "training": {
-            "seed": run.seed,
-            "epochs": steps,
-            "best_epoch": steps,
-            "configuration": provenance.portable(run),
-            "git_commit": provenance.git_commit(),
-        },
-        "libraries": provenance.libraries(),
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            for name, content in files.items()
-        },
         "golden": _golden(made),
     }
 

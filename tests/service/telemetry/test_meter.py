@@ -60,6 +60,7 @@ def test_rows_one_by_one_are_counted_as_rows_in_one_run() -> None:
     found = _manifest(reference=_reference(), abstention=artifacts.ABSTENTION)
     probabilities = np.random.default_rng(0).dirichlet([0.2] * 3, 100)
     images = np.random.default_rng(1).integers(0, 256, (100, 4, 4)).astype(np.float32)
+    assert images.nbytes > 4096
     single, whole = _cell(), _cell()
     meters = Meter(single, found, 1e9), Meter(whole, found, 1e9)
     for row in range(100):
@@ -69,7 +70,7 @@ def test_rows_one_by_one_are_counted_as_rows_in_one_run() -> None:
             meters[0].settle()
     meters[1].ran(_run(probabilities), {"image": images}, 0.001, lasts=True)
     meters[0].settle()
-    images[:] = 0.0  # those of many rows are not looked at again
+    images[:] = 0.0  # those of a large run are neither kept nor looked at again
     meters[1].settle()
     for block in ("labels", "confidence", "entropy", "remarks", "windows"):
         view = layout.VERSION.view
