@@ -40,9 +40,13 @@ def read(path: Path) -> pl.DataFrame:
 
 
 def column(frame: pl.DataFrame, name: str, *, where: Path) -> pl.Series:
-    """One column by its name. Raises Refusal, with the columns there are, if there is none of this name."""
+    """One column by its name. Raises Refusal, with the columns there are, if there is none of this name.
+
+    Columns of our own begin with NUL and are not in the file.
+    """
     if name not in frame.columns:
-        raise Refusal(where, "columns", expected=f"one named {name!r}", found=shorten(", ".join(frame.columns)))
+        given = ", ".join(one for one in frame.columns if not one.startswith("\0"))
+        raise Refusal(where, "columns", expected=f"one named {name!r}", found=shorten(given))
     return frame[name]
 
 

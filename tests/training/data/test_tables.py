@@ -195,6 +195,7 @@ def test_what_cannot_be_used_is_refused(
     assert field in caught.value.field
     assert expected in caught.value.expected
     assert found in caught.value.found
+    assert "x00" not in caught.value.found, "a column of ours is named"
 
 
 def test_a_class_without_examples_among_very_many_is_refused_by_name(tmp_path: Path) -> None:
