@@ -27,6 +27,11 @@ def record(content: bytes) -> FileRecord:
     return FileRecord(sha256=hashlib.sha256(content).hexdigest(), bytes=len(content))
 
 
+def records(folder: Path) -> dict[str, FileRecord]:
+    """The same of every file of a folder, by name; a file may be larger than memory."""
+    return {path.name: _measure(path) for path in sorted(folder.iterdir())}
+
+
 def read(path: Path, record: FileRecord) -> bytes:
     """The bytes of a file, exactly those that its record is about.
 
@@ -48,12 +53,15 @@ def verify(path: Path, record: FileRecord) -> None:
         Refusal: missing, of another size, or with another SHA-256.
     """
     try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-            size = file.tell()
+        found = _measure(path)
     except OSError as error:
         raise _unreadable(path, error) from error
-    _check(path, record, size, digest)
+    _check(path, record, found.bytes, found.sha256)
+
+
+def _measure(path: Path) -> FileRecord:
+    with path.open("rb") as file:
+        return FileRecord(sha256=hashlib.file_digest(file, "sha256").hexdigest(), bytes=file.tell())
 
 
 def _check(path: Path, record: FileRecord, size: int, digest: str) -> None:

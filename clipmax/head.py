@@ -36,10 +36,11 @@ class Approximate(_Part):
 
     cells: int = Field(ge=1, description="groups that the classes were cut into")
     probed: int = Field(ge=1, description="groups whose classes are scored for a row")
-    tail_samples: int = Field(ge=0, description="classes outside them that stand for the rest of the partition sum")
+    dimensions: int = Field(ge=1, description="of the sketch of the last layer that ranks the groups")
     k: int = Field(ge=1)
     recall_at_k: float = Field(ge=0.0, le=1.0, description="share of the exact top k that it finds")
     log_partition_error: float = Field(ge=0.0, description="mean absolute error, in nats")
+    log_partition_worst: float = Field(ge=0.0, description="largest absolute error, in nats")
     p50_ms: float = Field(gt=0.0, description="of one row in the session, median")
     exact_p50_ms: float = Field(gt=0.0, description="of the exact graph, the same rows")
     exact: Sha256 | None = Field(default=None, description="of the exact graph")

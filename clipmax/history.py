@@ -21,7 +21,7 @@ PADDING_CODE, UNKNOWN_CODE, FIRST_ITEM_CODE = 0, 1, 2
 LEAST_LENGTH = 10
 """Places that a short history is padded to: its row costs the graph as much, and runs are bounded by places."""
 
-_MEMBERS = ("items", "days_ago")
+MEMBERS = ("items", "days_ago")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 Pairs = npt.NDArray[np.float32]
@@ -42,15 +42,15 @@ def read(value: object, pointer: str, *, max_length: int) -> History:
             with the pointer to its place.
     """
     if not isinstance(value, dict):
-        detail = f"a history must be an object of {' and '.join(_MEMBERS)}"
+        detail = f"a history must be an object of {' and '.join(MEMBERS)}"
         raise Problem("TYPE", detail, pointer=pointer)
     _check_members(value, pointer)
-    items, days = (_list(value[member], f"{pointer}/{member}") for member in _MEMBERS)
+    items, days = (_list(value[member], f"{pointer}/{member}") for member in MEMBERS)
     if len(items) > max_length:
         detail = f"the history has {len(items)} items, the model takes at most {max_length}"
         raise Problem("INPUT_SHAPE", detail, pointer=f"{pointer}/items")
     if len(days) != len(items):
-        detail = f"there are {len(items)} items and {len(days)} days_ago"
+        detail = f"each item needs its days_ago: there are {len(items)} items and {len(days)} days_ago"
         raise Problem("INPUT_SHAPE", detail, pointer=f"{pointer}/days_ago")
     _check_items(items, f"{pointer}/items")
     _check_days(days, f"{pointer}/days_ago")
@@ -79,11 +79,11 @@ def counts(tensor: Pairs) -> npt.NDArray[np.int64]:
 
 
 def _check_members(value: Mapping[str, Any], pointer: str) -> None:
-    for member in _MEMBERS:
+    for member in MEMBERS:
         if member not in value:
             raise Problem("FIELD_MISSING", f'a history needs the member "{member}"', pointer=f"{pointer}/{member}")
-    if unknown := len(value) - len(_MEMBERS):
-        raise Problem("UNKNOWN_FIELD", f"{unknown} unknown; known are {', '.join(_MEMBERS)}", pointer=pointer)
+    if unknown := len(value) - len(MEMBERS):
+        raise Problem("UNKNOWN_FIELD", f"{unknown} unknown; known are {', '.join(MEMBERS)}", pointer=pointer)
 
 
 def _list(value: object, pointer: str) -> list[Any]:
@@ -101,6 +101,6 @@ def _check_items(items: Sequence[object], pointer: str) -> None:
 def _check_days(days: Sequence[Any], pointer: str) -> None:
     for place, number in enumerate(days):
         if type(number) is not int and type(number) is not float:
-            raise Problem("TYPE", "days_ago are numbers", pointer=f"{pointer}/{place}")
+            raise Problem("TYPE", "days_ago are numbers, none missing", pointer=f"{pointer}/{place}")
         if not -_FLOAT32_MAX <= number <= _FLOAT32_MAX:
             raise Problem("NUMBER_RANGE", "the number does not fit float32", pointer=f"{pointer}/{place}")

@@ -25,6 +25,7 @@ from clipmax.problems import Problem
 
 Tensor = npt.NDArray[Any]
 Flags = npt.NDArray[np.bool_]
+Lengths = npt.NDArray[np.intp]
 UNKNOWN_CODE, MISSING_CODE, FIRST_WORD_CODE = 0, 1, 2
 _WHOLE_MAX = 2.0**53
 """From here on float64 skips whole numbers, so that their digits would say more than they hold."""
@@ -230,6 +231,10 @@ class TextInput(_Input):
         texts = [_string(value, pointer) for value, pointer in zip(values, pointers, strict=True)]
         return code_points(texts, self.max_length)
 
+    def lengths(self, tensor: Tensor) -> Lengths:
+        """Places of each row before the padding, at least 1: int64 [N]."""
+        return np.maximum(_used_places(tensor), 1)
+
     def truncated(self, tensor: Tensor) -> Flags:
         """`code_points` keeps one code point more than the graph reads, so that the cut can be seen."""
         if tensor.shape[1] <= self.max_length:
@@ -263,6 +268,10 @@ class HistoryInput(_Input):
             for value, pointer in zip(values, pointers, strict=True)
         ]
         return history.pairs(found, self.codes)
+
+    def lengths(self, tensor: Tensor) -> Lengths:
+        """Places of each row before the padding, at least as many as a short history is padded to: int64 [N]."""
+        return np.maximum(_used_places(tensor[:, :, 0]), history.LEAST_LENGTH)
 
     def out_of_range(self, tensor: Tensor) -> Flags:
         days = tensor[:, :, 1]
@@ -383,6 +392,12 @@ def _flatten(value: object, shape: tuple[int, ...], numbers: list[float], what: 
         return
     for index, number in enumerate(value):
         numbers.append(_float32(number, f"{pointer}/{index}"))
+
+
+def _used_places(codes: Tensor) -> Lengths:
+    """Of rows of codes [N, L], padded with zeros, the places before the padding."""
+    is_used = codes[:, ::-1] != 0
+    return np.where(is_used.any(axis=1), codes.shape[1] - is_used.argmax(axis=1), 0)
 
 
 def _float32(value: object, pointer: str) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 
 from clipmax import manifest as manifests
 from clipmax.cli import DONE, FAILED, Command
+from clipmax.inputs import Input
 from clipmax.manifest import MANIFEST_FILE, Manifest, Metrics, Training
 from clipmax.ranking import Figures, Ranking
 from clipmax.refusal import Refusal
@@ -45,9 +46,9 @@ def describe(manifest: Manifest) -> str:
     """The manifest in some readable lines."""
     facts = {
         "created": f"{manifest.created.isoformat(timespec='seconds')}, task {manifest.task}",
-        **{f"input {entry.name}": _members(entry.model_dump(exclude={"name"})) for entry in manifest.inputs},
+        **{f"input {entry.name}": _input(entry) for entry in manifest.inputs},
         "outputs": ", ".join(manifest.outputs),
-        "labels": _labels(manifest.labels),
+        "labels": _words(manifest.labels),
         "temperature": f"{manifest.temperature:.4f}",
         "test": _metrics(manifest.metrics) if manifest.metrics else "not measured",
         **(_ranking(manifest.ranking) if manifest.ranking else {}),
@@ -75,6 +76,14 @@ def _optional(manifest: Manifest) -> dict[str, str]:
     if novelty := manifest.novelty:
         facts["novelty"] = f"{novelty.score}, with the values of {novelty.rows:,} rows"
     return facts
+
+
+def _input(entry: Input) -> str:
+    """Of very many words, the first ones."""
+    return ", ".join(
+        f"{name} {_words(value) if isinstance(value, tuple) and len(value) > _SHOWN_LABELS else _value(value)}"
+        for name, value in entry.model_dump(exclude={"name"}).items()
+    )
 
 
 def _cut(text: str) -> str:
@@ -113,10 +122,10 @@ def _value(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _labels(labels: tuple[str, ...]) -> str:
-    more = len(labels) - _SHOWN_LABELS
-    shown = ", ".join(labels[:_SHOWN_LABELS])
-    return f"{len(labels)}: {shown}{f' and {more} more' if more > 0 else ''}"
+def _words(words: tuple[str, ...]) -> str:
+    more = len(words) - _SHOWN_LABELS
+    shown = ", ".join(words[:_SHOWN_LABELS])
+    return f"{len(words)}: {shown}{f' and {more} more' if more > 0 else ''}"
 
 
 def _origin(manifest: Manifest) -> dict[str, str]:

@@ -38,8 +38,8 @@ class Baseline(Figures):
     ahead: Ahead
 
 
-class Ranking(Figures):
-    """What the served graph reached."""
+class Measured(Figures):
+    """What a served graph reached."""
 
     customers: int = Field(ge=1)
     customers_with_new: int = Field(ge=0, description="of them bought an item that they never had")
@@ -48,6 +48,11 @@ class Ranking(Figures):
     log_loss_uncalibrated: float = Field(ge=0.0, description="the same before temperature")
     top_10_probability: Share = Field(description="that the graph gives its ten likeliest items together, on average")
     top_10_share: Share = Field(description="of the baskets that these ten really are, on average")
+
+
+class Ranking(Measured):
+    """The same beside simpler methods."""
+
     baselines: dict[str, Baseline]
 
     @property

@@ -29,12 +29,22 @@ class NumbersReference(_Part):
         description=f"at the shares {', '.join(f'{share:g}' for share in QUANTILES)}; empty where every row is missing"
     )
 
+    at_most: tuple[Share, ...] = Field(
+        default=(),
+        description="share of the rows with a value that are at most each quantile: more than the quantile's own where "
+        "many rows have that very value; empty in versions published before it was kept",
+    )
+
     @model_validator(mode="after")
     def _check_quantiles(self) -> NumbersReference:
         if len(self.quantiles) not in (0, len(QUANTILES)):
             raise ValueError(f"{len(QUANTILES)} quantiles; there are {len(self.quantiles)}")
         if any(first > second for first, second in pairwise(self.quantiles)):
             raise ValueError("ascending quantiles")
+        if len(self.at_most) not in (0, len(self.quantiles)):
+            raise ValueError(f"a share for each of {len(self.quantiles)} quantiles; there are {len(self.at_most)}")
+        if any(first > second for first, second in pairwise(self.at_most)):
+            raise ValueError("ascending shares")
         return self
 
 

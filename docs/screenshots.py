@@ -93,12 +93,12 @@ def train(folder: Path) -> Path:
 
 
 @contextmanager
-def serving(models: Path, folder: Path) -> Iterator[str]:
+def serving(models: Path, folder: Path, *flags: str) -> Iterator[str]:
     """`clipmax serve` on a free port until the block is left."""
     log = folder / "service.log"
     with log.open("wb") as stderr:
         arguments = ["serve", "--models", str(models), "--port", "0", "--default-model", "mnist"]
-        process = subprocess.Popen([*CLIPMAX, *arguments, "--drain-delay-seconds", "0"], stderr=stderr)
+        process = subprocess.Popen([*CLIPMAX, *arguments, "--drain-delay-seconds", "0", *flags], stderr=stderr)
     try:
         yield f"http://127.0.0.1:{port(process, log)}"
     finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -37,7 +37,6 @@ Reply = Callable[[int, Sequence[tuple[bytes, bytes]], bytes], bool]
 """Status, headers and body; False where the answer has to be sent in messages."""
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
-RawHeaders = Iterable[tuple[bytes, bytes]]
 _JSON, _PROBLEM = b"application/json", b"application/problem+json"
 DEADLINE = b"x-deadline-ms"
 _DEADLINE_MS = re.compile(rb"[1-9][0-9]{0,8}")

@@ -56,7 +56,7 @@ class Narrowing:
         empty = ~found.any(axis=1)
         if empty.any():
             row = int(empty.argmax())
-            detail = f"of row {row} no label is left: its history has them all"
+            detail = f"of row {row} no label is left: its history has all that were asked for; ask without exclude_seen"
             raise Problem("PARAMETER", detail, pointer=f"/instances/{row}")
         return found
 

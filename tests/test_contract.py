@@ -40,8 +40,8 @@ def reference(folder: Path) -> tuple[Dataset, Calibrated]:
     settings, dataset = tiny.dataset(folder)
     progress = _fit(settings, dataset)
     progress.model.load_state_dict(progress.best_weights)
-    logits = loop.logits_of(progress.model, dataset, dataset.selection)
-    temperature = calibration.fit_temperature(logits, dataset.selection.labels)
+    logits = loop.logits_of(progress.model, dataset, dataset.validation)
+    temperature = calibration.fit_temperature(logits, dataset.validation.labels)
     return dataset, Calibrated(progress.model, temperature).eval()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +39,21 @@ class Answers:
     def __len__(self) -> int:
         return len(self.labels)
 
+    def take(self, rows: Indices) -> Answers:
+        """Those for some rows, by number."""
+        return Answers(
+            logits=self.logits[rows],
+            probabilities=self.probabilities[rows],
+            labels=self.labels[rows],
+            novelty=None if self.novelty is None else self.novelty[rows],
+        )
 
-def session(graph: bytes) -> onnxruntime.InferenceSession:
-    """One thread: torch's pool is alive in this process, and two spinning pools on few cores cost far more."""
+
+def session(graph: bytes | Path) -> onnxruntime.InferenceSession:
+    """By its path, a graph takes half the memory while it is loaded.
+
+    One thread: torch's pool is alive in this process, and two spinning pools on few cores cost far more.
+    """
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from pydantic import TypeAdapter, ValidationError
+from safetensors import SafetensorError
 from safetensors import torch as safetensors_torch
 from torch import Tensor
 
@@ -42,17 +43,17 @@ def save(folder: Path, progress: Progress, run: Run, fingerprint: str) -> Path:
         "optimizer": _scalars(progress.optimizer),
     }
 
-    tensors = safetensors_torch.save(_tensors(progress))
     text = json.dumps(state)
 
     def write(temporary: Path) -> None:
-        (temporary / _TENSORS).write_bytes(tensors)
-        (temporary / _STATE).write_text(f"{_digest(text, tensors)}\n{text}\n", encoding="utf-8")
+        safetensors_torch.save_file(_tensors(progress), temporary / _TENSORS)  # from where they lie
+        digest = _digest(text, temporary / _TENSORS)
+        (temporary / _STATE).write_text(f"{digest}\n{text}\n", encoding="utf-8")
 
     try:
         write_atomically(target, write)
-    except OSError as error:
-        found = error.strerror or str(error)
+    except (OSError, SafetensorError) as error:
+        found = getattr(error, "strerror", None) or str(error)
         raise Refusal(target, "checkpoint", expected="room and leave to write it", found=found) from error
     for epoch, older in _folders(folder):
         if epoch < len(progress.epochs):
@@ -152,20 +153,18 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Both files, if they are as they were written: a flipped bit would train on from other weights in silence."""
     try:
         written, _, text = (folder / _STATE).read_text(encoding="utf-8").partition("\n")
-        tensors = (folder / _TENSORS).read_bytes()
+        found = _digest(text.removesuffix("\n"), folder / _TENSORS)
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal(folder, "checkpoint", expected="a whole checkpoint", found=str(error)) from error
-    found = _digest(text.removesuffix("\n"), tensors)
     if found != written:
         raise Refusal(folder, "sha256", expected=shorten(written), found=found)
     state: dict[str, Any] = json.loads(text)
-    return state, safetensors_torch.load(tensors)
+    return state, safetensors_torch.load_file(folder / _TENSORS)
 
 
-def _digest(text: str, tensors: bytes) -> str:
-    digest = hashlib.sha256(text.encode())
-    digest.update(tensors)
-    return digest.hexdigest()
+def _digest(text: str, tensors: Path) -> str:
+    with tensors.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.sha256(text.encode())).hexdigest()
 
 
 def _check_same(folder: Path, state: dict[str, Any], run: Run, fingerprint: str) -> None:

@@ -1,4 +1,4 @@
-"""The subcommands `clipmax train` and `clipmax evaluate`."""
+"""The subcommands of the training half: arguments in, lines or JSON out; the work is imported when it is asked for."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ import json
 import math
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from clipmax.cli import DONE, FAILED, INTERRUPTED, Command
 from clipmax.refusal import Refusal
 
 if TYPE_CHECKING:
+    from pydantic import BaseModel
+
     from training.config import Run
     from training.outcome import Outcome
     from training.tracking import Tracker
@@ -58,8 +60,6 @@ def _configure_overrides(parser: argparse.ArgumentParser) -> None:
 
 def _run(arguments: argparse.Namespace) -> int:
     _check_usage(arguments)
-    if not _has_torch():
-        return FAILED
     if arguments.init is not None:
         return _initialize(arguments)
     return _find_rate(arguments) if arguments.find_rate else _train(arguments)
@@ -114,8 +114,8 @@ def _train_next_basket(configuration: Run, arguments: argparse.Namespace) -> int
     """Of purchases: seconds of linear algebra, so there is nothing to resume and no epoch to follow."""
     from training.next_basket import run
 
-    for name in ("tensorboard", "wandb", "mlflow"):
-        if getattr(arguments, name) is not None:
+    for name in ("tensorboard", "wandb", "mlflow", "resume"):
+        if getattr(arguments, name):
             raise Refusal(f"--{name}", "epochs", expected="a run of epochs", found="purchases, which need none")
     _say(f"published {run.train(configuration, say=_say)}")
     return DONE
@@ -140,8 +140,6 @@ def _configure_tune(parser: argparse.ArgumentParser) -> None:
 
 
 def _run_tune(arguments: argparse.Namespace) -> int:
-    if not _has_torch():
-        return FAILED
     from training import run_file
     from training.search import trials
 
@@ -169,46 +167,49 @@ def _positive(kind: Callable[[str], float]) -> Callable[[str], float]:
 def _configure_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("folder", type=Path, metavar="VERSION_FOLDER", help="a published version, models/<name>/<n>")
     parser.add_argument("run", type=Path, metavar="RUN.toml", help="whose [data] names the test split")
-    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
+    _configure_overrides(parser)
+    _configure_json(parser)
 
 
 def _run_evaluate(arguments: argparse.Namespace) -> int:
-    if not _has_torch():
-        return FAILED
     from training import evaluate, run_file
 
-    found = evaluate.evaluate(arguments.folder, run_file.read(arguments.run))
-    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(evaluate.lines(found)))
-    return DONE
+    settings = run_file.read(arguments.run, arguments.overrides)
+    if settings.data.source == "events":
+        from training.next_basket import evaluation
+
+        return _show(evaluation.evaluate(arguments.folder, settings.data), evaluation.lines, arguments)
+    return _show(evaluate.evaluate(arguments.folder, settings), evaluate.lines, arguments)
 
 
 def _configure_compare(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("before", metavar="A", help="a version's folder, or NAME:VERSION of --models")
     parser.add_argument("after", metavar="B", help="the other version")
-    parser.add_argument("--data", type=Path, required=True, help="rows to compare on: a table, a .npz or a RUN.toml")
+    parser.add_argument("--data", type=Path, required=True, help="what to compare on: a table, a .npz or a RUN.toml")
     parser.add_argument("--label", metavar="COLUMN", help="of a table: the column that holds the label")
+    _configure_overrides(parser)
     parser.add_argument("--models", type=Path, default=Path("models"), help="default: %(default)s")
     parser.add_argument(
         "--common-labels", action="store_true", help="where labels differ: only rows of the common ones"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the bootstrap; default: %(default)s")
-    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
+    parser.set_defaults(wrong_usage=parser.error)
+    _configure_json(parser)
 
 
 def _run_compare(arguments: argparse.Namespace) -> int:
-    if not _has_torch():
-        return FAILED
+    if arguments.overrides and arguments.data.suffix != ".toml":
+        arguments.wrong_usage("--set goes with a RUN.toml as --data")
     from training import compare
+    from training.next_basket import comparison
 
-    found = compare.compare(
-        compare.find(arguments.before, arguments.models),
-        compare.find(arguments.after, arguments.models),
-        compare.read(arguments.data, label=arguments.label),
-        common_labels=arguments.common_labels,
-        seed=arguments.seed,
-    )
-    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(compare.lines(found)))
-    return DONE
+    before, after = (compare.find(name, arguments.models) for name in (arguments.before, arguments.after))
+    how = {"common_labels": arguments.common_labels, "seed": arguments.seed}
+    purchases = comparison.purchases(arguments.data, before, after, overrides=arguments.overrides)
+    if purchases is not None:
+        return _show(comparison.compare(before, after, purchases, **how), comparison.lines, arguments)
+    rows = compare.read(arguments.data, label=arguments.label, overrides=arguments.overrides)
+    return _show(compare.compare(before, after, rows, **how), compare.lines, arguments)
 
 
 def _configure_novelty(parser: argparse.ArgumentParser) -> None:
@@ -217,40 +218,34 @@ def _configure_novelty(parser: argparse.ArgumentParser) -> None:
         "--leave-out", type=float, default=0.25, metavar="SHARE", help="of the classes to hide in each fold; 0.25"
     )
     parser.add_argument("--folds", type=_positive(int), default=5, metavar="N", help="trainings; 5")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as in train")
-    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
+    _configure_overrides(parser)
+    _configure_json(parser)
     parser.set_defaults(wrong_usage=parser.error)
 
 
 def _run_novelty(arguments: argparse.Namespace) -> int:
     if not 0.0 < arguments.leave_out < 1.0:
         arguments.wrong_usage("--leave-out is a share, between 0 and 1")
-    if not _has_torch():
-        return FAILED
     from training import leave_out, run_file
 
     settings = run_file.read(arguments.run, arguments.overrides)
     say = (lambda _: None) if arguments.json else _say
     found = leave_out.compare(settings, share=arguments.leave_out, folds=arguments.folds, say=say)
-    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(leave_out.lines(found)))
-    return DONE
+    return _show(found, leave_out.lines, arguments)
 
 
 def _configure_baselines(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN.toml", help="a run whose data is purchases (source = 'events')")
-    parser.add_argument("--set", dest="overrides", action="append", default=[], metavar="KEY=VALUE", help="as in train")
-    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
+    _configure_overrides(parser)
+    _configure_json(parser)
 
 
 def _run_baselines(arguments: argparse.Namespace) -> int:
-    if not _has_torch():
-        return FAILED
     from training import run_file
     from training.next_basket import baselines
 
     found = baselines.of_run(run_file.read(arguments.run, arguments.overrides).data, where=arguments.run)
-    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(baselines.lines(found)))
-    return DONE
+    return _show(found, baselines.lines, arguments)
 
 
 def _configure_export(parser: argparse.ArgumentParser) -> None:
@@ -258,32 +253,56 @@ def _configure_export(parser: argparse.ArgumentParser) -> None:
         "--approximate", type=Path, required=True, metavar="VERSION_FOLDER", help="a version of very many classes"
     )
     parser.add_argument("run", type=Path, metavar="RUN.toml", help="whose [data] names rows to choose and to judge by")
-    parser.add_argument("--cells", type=_positive(int), metavar="N", help="of classes; twice the root of their number")
-    parser.add_argument("--seed", type=int, default=0, help="of the cells and the drawn classes; default: %(default)s")
+    parser.add_argument(
+        "--dimensions",
+        type=_positive(int),
+        default=48,
+        metavar="N",
+        help="of the sketch that ranks; default: %(default)s",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the sketch and the cells; default: %(default)s")
     parser.add_argument(
         "--limit-ms", type=_positive(float), default=0.3, metavar="MS", help="refuse a graph whose median row is slower"
     )
 
 
 def _run_export(arguments: argparse.Namespace) -> int:
-    if not _has_torch():
-        return FAILED
     from training import run_file
     from training.approximate import export
 
     settings = run_file.read(arguments.run)
     made = export.of_run(
-        arguments.approximate, settings, count=arguments.cells, seed=arguments.seed, limit_ms=arguments.limit_ms
+        arguments.approximate,
+        settings,
+        dimensions=arguments.dimensions,
+        seed=arguments.seed,
+        limit_ms=arguments.limit_ms,
     )
     print("\n".join(export.lines(made)))
     return DONE
 
 
-def _has_torch() -> bool:
-    if importlib.util.find_spec("torch") is not None:
-        return True
-    print("clipmax: training needs torch: make install, or install clipmax with the extra `training`", file=sys.stderr)
-    return False
+def _with_torch(run: Callable[[argparse.Namespace], int]) -> Callable[[argparse.Namespace], int]:
+    """The same, or a line that says what to install."""
+
+    def checked(arguments: argparse.Namespace) -> int:
+        if importlib.util.find_spec("torch") is not None:
+            return run(arguments)
+        missing = "training needs torch: make install, or install clipmax with the extra `training`"
+        print(f"clipmax: {missing}", file=sys.stderr)
+        return FAILED
+
+    return checked
+
+
+def _show(found: BaseModel, lines: Callable[[Any], Sequence[str]], arguments: argparse.Namespace) -> int:
+    """For a program or a person."""
+    print(found.model_dump_json(indent=1) if arguments.json else "\n".join(lines(found)))
+    return DONE
+
+
+def _configure_json(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="all figures as one JSON object")
 
 
 def _tracker(arguments: argparse.Namespace) -> Tracker:
@@ -306,32 +325,34 @@ def _say(line: str) -> None:
     sys.stdout.flush()
 
 
-TRAIN = Command(help="train a classifier and publish it as an artifact", configure=_configure, run=_run)
+TRAIN = Command(help="train a classifier and publish it as an artifact", configure=_configure, run=_with_torch(_run))
 TUNE = Command(
-    help="search for better parameters, then train and publish the best", configure=_configure_tune, run=_run_tune
+    help="search for better parameters, then train and publish the best",
+    configure=_configure_tune,
+    run=_with_torch(_run_tune),
 )
 NOVELTY = Command(
     help="hide some classes in turn and compare how well each novelty score notices them",
     configure=_configure_novelty,
-    run=_run_novelty,
+    run=_with_torch(_run_novelty),
 )
 BASELINES = Command(
     help="measure on purchases how well counting tells the next basket",
     configure=_configure_baselines,
-    run=_run_baselines,
+    run=_with_torch(_run_baselines),
 )
 EVALUATE = Command(
     help="measure a published version on the test split, by the graph that is served",
     configure=_configure_evaluate,
-    run=_run_evaluate,
+    run=_with_torch(_run_evaluate),
 )
 EXPORT = Command(
     help="publish a faster version of very many classes, with what it was measured to miss",
     configure=_configure_export,
-    run=_run_export,
+    run=_with_torch(_run_export),
 )
 COMPARE = Command(
     help="say what changed from one version to another, on the same rows",
     configure=_configure_compare,
-    run=_run_compare,
+    run=_with_torch(_run_compare),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,6 +93,12 @@ class Version:
     manifest: Manifest
     graph: bytes
 
+    @classmethod
+    def read(cls, folder: Path) -> Version:
+        """Raises Refusal where it is not there, or not whole."""
+        manifest = manifests.load(folder)
+        return cls(manifest, read_verified(folder, manifest, MODEL_FILE))
+
     @property
     def name(self) -> str:
         return f"{self.manifest.name}:{self.manifest.version}"
@@ -106,16 +112,14 @@ def find(given: str, models: Path) -> Version:
     """
     named = _NAMED.match(given)
     folder = Repository(models).folder(named[1], int(named[2])) if named and not Path(given).exists() else Path(given)
-    folder = folder.resolve()
-    manifest = manifests.load(folder)
-    return Version(manifest, read_verified(folder, manifest, MODEL_FILE))
+    return Version.read(folder.resolve())
 
 
-def read(path: Path, *, label: str | None) -> Labelled:
-    """A table, a NumPy archive, or the test split of a RUN.toml. Raises Refusal."""
-    return (
-        labelled.test_split(run_file.read(path), path) if path.suffix == ".toml" else labelled.read(path, label=label)
-    )
+def read(path: Path, *, label: str | None, overrides: Sequence[str] = ()) -> Labelled:
+    """A table, a NumPy archive, or the test split of a RUN.toml with its `overrides`. Raises Refusal."""
+    if path.suffix == ".toml":
+        return labelled.test_split(run_file.read(path, overrides), path)
+    return labelled.read(path, label=label)
 
 
 def compare(
@@ -135,7 +139,7 @@ def compare(
     Raises:
         Refusal: labels that differ, a label that a version does not have, columns that do not fit.
     """
-    both = _common(before, after, asked=common_labels)
+    both = common(before, after, asked=common_labels)
     kept = _kept(before, after, rows, both)
     words = tuple(dict.fromkeys((*before.manifest.labels, *after.manifest.labels)))
     old, new = (_scored(version, rows, kept, words) for version in (before, after))
@@ -165,8 +169,7 @@ def lines(found: Comparison) -> list[str]:
         f"{found.before} → {found.after} on {found.rows:,} rows of {found.data}",
         *_label_lines(found),
         "",
-        f"{'':10}{'before':>9}{'after':>9}{'change':>10}   95 % interval",
-        *(_line(name, change) for name, change in changes.items()),
+        *table(changes),
         "",
         (
             f"{churn.changed:,} answers changed: {churn.right_to_wrong:,} right → wrong, "
@@ -177,18 +180,30 @@ def lines(found: Comparison) -> list[str]:
     ]
 
 
+def table(changes: Mapping[str, Change]) -> list[str]:
+    """A line a figure below a heading."""
+    width = max(map(len, changes)) + 2
+    heading = f"{'':{width}}{'before':>9}{'after':>9}{'change':>10}   95 % interval"
+    return [heading, *(_line(f"{name:{width}}", change) for name, change in changes.items())]
+
+
 def _line(name: str, change: Change) -> str:
     chance = "" if paired.is_clear((change.low, change.high)) else "  may be chance"
     return (
-        f"{name:10}{change.before:9.4f}{change.after:9.4f}{change.difference:+10.4f}   "
+        f"{name}{change.before:9.4f}{change.after:9.4f}{change.difference:+10.4f}   "
         f"{change.low:+.4f} to {change.high:+.4f}{chance}"
     )
 
 
 def _label_lines(found: Comparison) -> list[str]:
-    named = {"before": found.only_before, "after": found.only_after}
-    texts = [f"labels only {when}: {shorten(', '.join(words))}" for when, words in named.items() if words]
+    texts = only_lines(found.only_before, found.only_after)
     return [*texts, f"{found.left_out:,} rows left out"] if found.left_out or texts else []
+
+
+def only_lines(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """Which labels one of the versions lacks, if any."""
+    named = {"before": before, "after": after}
+    return [f"labels only {when}: {shorten(', '.join(words))}" for when, words in named.items() if words]
 
 
 def _class_lines(classes: Sequence[ClassChange]) -> list[str]:
@@ -212,8 +227,12 @@ def _class_lines(classes: Sequence[ClassChange]) -> list[str]:
     ]
 
 
-def _common(before: Version, after: Version, *, asked: bool) -> tuple[str, ...]:
-    """The labels of both, in the first one's order; another order alone is no difference."""
+def common(before: Version, after: Version, *, asked: bool) -> tuple[str, ...]:
+    """The labels of both, in the first one's order; another order alone is no difference.
+
+    Raises:
+        Refusal: one has others, unless it was `asked` to leave these out; fewer than two common ones.
+    """
     theirs, ours = before.manifest.labels, after.manifest.labels
     both = tuple(word for word in theirs if word in set(ours))
     if set(theirs) != set(ours) and not asked:

@@ -50,7 +50,7 @@ def evaluate(folder: Path, run: Run) -> Evaluation:
     known, session = recode(dataset, manifest.inputs, where=folder), answers.session(graph)
     found = answers.answer(session, manifest.inputs, known.test)
     same_data = manifest.data is not None and dataset.fingerprint() == manifest.data.fingerprint
-    fitted_on = answers.answer(session, manifest.inputs, known.selection) if same_data else None
+    fitted_on = answers.answer(session, manifest.inputs, known.validation) if same_data else None
     return Evaluation(
         model=manifest.name,
         version=manifest.version,

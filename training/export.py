@@ -12,13 +12,14 @@ import numpy.typing as npt
 import onnx
 import torch
 
+from clipmax import files
 from clipmax import manifest as manifest_module
 from clipmax.inputs import Input, Tensor, tensors
 from clipmax.manifest import MODEL_FILE
 from clipmax.origin import Origin
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository
-from training import answers, measurement, onnx_file, probes, provenance, weights
+from training import answers, measurement, onnx_file, parity, probes, provenance, weights
 from training.config import Run
 from training.data.dataset import Dataset
 from training.features import columns
@@ -35,10 +36,8 @@ from training.report import many, page
 OUTPUTS = ("logits", "probabilities", "novelty")
 """Of the graph, in this order; the last one only where there is a score."""
 
-TOLERANCE = 1e-5
-PARITY_BATCHES = (1, 7, 256)
-_PARITY_VALUES = 32 * 1024 * 1024
-"""Logits at most: torch makes five numbers of each, so 256 rows of a million classes would take 5 GB."""
+_TOGETHER = 4 * 1024 * 1024
+"""Logits that torch makes at once."""
 _GOLDEN_ROWS = 16
 
 
@@ -67,17 +66,18 @@ def publish(finished: Finished) -> Path:
     """
     finished.model.eval()
     _check_weights(finished.model)
-    model = to_onnx(finished.model, finished.dataset)
+    graph = to_onnx(finished.model, finished.dataset)
     golden = _golden(finished)
-    check_parity(model, finished.model, finished.dataset)
-    about = _found_top(finished, finished.model) if isinstance(finished.model, Top) else _found(finished, model)
 
     def write(folder: Path, version: int) -> None:
-        files = {MODEL_FILE: model, **about.pages(version)}
-        for name, content in files.items():
+        path = folder / MODEL_FILE
+        graph.write(path)
+        onnx_file.check(path)
+        check_parity(path, finished.model, finished.dataset)
+        about = _found_top(finished, finished.model) if isinstance(finished.model, Top) else _found(finished, path)
+        for name, content in about.pages(version).items():
             (folder / name).write_bytes(content)
-        document = _document(finished, about, version, golden, files)
-        manifest_module.write(folder, document)
+        manifest_module.write(folder, _document(finished, about, version, golden, folder))
 
     repository = Repository(finished.run.models)
     try:
@@ -100,7 +100,7 @@ class _Found:
     pages: Callable[[int], dict[str, bytes]]
 
 
-def _found(finished: Finished, graph: bytes) -> _Found:
+def _found(finished: Finished, graph: Path) -> _Found:
     """By the graph's own answers, which hold all probabilities."""
     measured = measurement.measure(graph, finished.dataset, float(finished.model.temperature), finished.run)
     figures = report.build(report.Evidence(measured=measured, **_circumstances(finished)))
@@ -125,20 +125,20 @@ def _found_top(finished: Finished, model: Top) -> _Found:
     return _Found(members, lambda version: many.files(figures.model_copy(update={"version": version})))
 
 
-def to_onnx(model: Calibrated, dataset: Dataset) -> bytes:
-    """One self-contained ONNX file: standard operators only, the batch axis free, no external data."""
+def to_onnx(model: Calibrated, dataset: Dataset) -> onnx_file.Graph:
+    """One self-contained ONNX file, once it is written: standard operators only, the batch axis free."""
     example = tuple(columns.tensors(dataset.inputs, dataset.test, slice(0, 2)))
     batch = torch.export.Dim("batch", min=1)
-    model_proto = onnx_file.export(
+    graph = onnx_file.export(
         model,
         example,
         inputs=[f"input_{place}" for place in range(len(example))],
         outputs=outputs_of(model),
         free_axes=(tuple(_free_axes(schema, batch) for schema in dataset.inputs),),  # nested: *columns
     )
-    named = _named(model_proto, [schema.name for schema in dataset.inputs])
-    weights.note_lost(named, model.classifier)
-    return onnx_file.checked(named.SerializeToString())
+    _name(graph.skeleton, [schema.name for schema in dataset.inputs])
+    weights.note_lost(graph.skeleton, model.classifier)
+    return graph
 
 
 def outputs_of(model: Calibrated) -> tuple[str, ...]:
@@ -154,8 +154,8 @@ def _free_axes(schema: Input, batch: torch.export.Dim) -> dict[int, Any]:
     return {0: batch} | dict.fromkeys(opened, torch.export.Dim.DYNAMIC)
 
 
-def _named(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
-    """The graph with the columns' own names on its inputs, any Unicode; the exporter alone would mangle some.
+def _name(model: onnx.ModelProto, names: Sequence[str]) -> None:
+    """Give the inputs of a graph the columns' own names, any Unicode; the exporter alone would mangle some.
 
     Names of values are unique in a graph, so whatever inside it has a column's name gets another.
     """
@@ -167,10 +167,9 @@ def _named(model: onnx.ModelProto, names: Sequence[str]) -> onnx.ModelProto:
     for node in model.graph.node:
         node.input[:] = [new_names.get(name, name) for name in node.input]
         node.output[:] = [new_names.get(name, name) for name in node.output]
-    return model
 
 
-def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float:
+def check_parity(model: bytes | Path, reference: Calibrated, dataset: Dataset) -> float:
     """Compare onnxruntime's probabilities and novelty with torch's, on test rows and on black, white and noisy input.
 
     Returns:
@@ -181,24 +180,18 @@ def check_parity(model: bytes, reference: Calibrated, dataset: Dataset) -> float
     """
     session = answers.session(model)
     worst = 0.0
-    for batch in parity_batches(len(dataset.labels)):
+    for batch in parity.batches(len(dataset.labels)):
         for name, inputs in probes.columns(dataset, batch):
-            names = outputs_of(reference)[1:]
-            expected = _torch_outputs(reference, [inputs[schema.name] for schema in dataset.inputs])[1:]
-            scale = _logit_scale(expected[1]) if isinstance(reference, Top) else 1.0
-            for output, ours, found in zip(names, expected, session.run(names, inputs), strict=True):
-                worst = max(
-                    worst, _compare((ours.T / scale).T, (found.T / scale).T, f"{output} of {name}, batch {batch}")
-                )
+            names = outputs_of(reference)
+            expected = _torch_outputs(reference, [inputs[schema.name] for schema in dataset.inputs])
+            found = session.run(names, inputs)
+            scale = _logit_scale(expected[2]) if isinstance(reference, Top) else 1.0
+            for output, ours, theirs in list(zip(names, expected, found, strict=True))[1:]:
+                what = f"{output} of {name}, batch {batch}"
+                worst = max(worst, _compare((ours.T / scale).T, (theirs.T / scale).T, what))
             if isinstance(reference, Top):
-                _compare_classes(reference, session, dataset, inputs, f"classes of {name}, batch {batch}")
+                _compare_classes(expected, found, f"classes of {name}, batch {batch}")
     return worst
-
-
-def parity_batches(classes: int) -> list[int]:
-    """1, 7 and 256 rows, or fewer of very many classes: see `_PARITY_VALUES`."""
-    most = max(1, _PARITY_VALUES // classes)
-    return sorted({min(batch, most) for batch in PARITY_BATCHES})
 
 
 def _logit_scale(log_partition: Tensor) -> Tensor:
@@ -206,14 +199,11 @@ def _logit_scale(log_partition: Tensor) -> Tensor:
     return np.maximum(np.abs(log_partition), 1.0)
 
 
-def _compare_classes(
-    reference: Top, session: answers.InferenceSession, dataset: Dataset, inputs: Mapping[str, Tensor], what: str
-) -> None:
+def _compare_classes(expected: Sequence[Tensor], found: Sequence[Tensor], what: str) -> None:
     """The most probable class is torch's, except where torch finds the next one as probable."""
-    classes, probabilities, _ = _torch_outputs(reference, [inputs[schema.name] for schema in dataset.inputs])
-    (found,) = session.run(TOP_OUTPUTS[:1], inputs)
-    close_call = probabilities[:, 0] - probabilities[:, 1] <= 2 * TOLERANCE
-    if not (close_call | (classes[:, 0] == found[:, 0])).all():
+    (classes, probabilities, _), (others, _, _) = expected, found
+    close_call = probabilities[:, 0] - probabilities[:, 1] <= 2 * parity.TOLERANCE
+    if not (close_call | (classes[:, 0] == others[:, 0])).all():
         raise Refusal(MODEL_FILE, f"parity on {what}", expected="the same classes", found="another one")
 
 
@@ -221,11 +211,13 @@ def _compare(expected: Tensor, found: Tensor, what: str) -> float:
     if not np.isfinite(found).all():
         raise Refusal(MODEL_FILE, f"parity on {what}", expected="finite numbers", found="NaN or infinity")
     difference = float(np.abs(expected - found).max())
-    if not difference <= TOLERANCE:  # so that a NaN of torch's is refused too
-        raise Refusal(MODEL_FILE, f"parity on {what}", expected=f"at most {TOLERANCE}", found=f"{difference:.3g}")
+    if not difference <= parity.TOLERANCE:  # so that a NaN of torch's is refused too
+        raise Refusal(
+            MODEL_FILE, f"parity on {what}", expected=f"at most {parity.TOLERANCE}", found=f"{difference:.3g}"
+        )
     if expected.ndim == 1 or what.startswith(TOP_OUTPUTS[1]):  # no classes, or those of another output
         return difference
-    close_call = np.sort(expected, axis=1)[:, -1] - np.sort(expected, axis=1)[:, -2] <= 2 * TOLERANCE
+    close_call = np.sort(expected, axis=1)[:, -1] - np.sort(expected, axis=1)[:, -2] <= 2 * parity.TOLERANCE
     if not (close_call | (expected.argmax(axis=1) == found.argmax(axis=1))).all():
         raise Refusal(MODEL_FILE, f"parity on {what}", expected="the same classes", found="another one")
     return difference
@@ -252,11 +244,13 @@ def _document(
     about: _Found,
     version: int,
     golden: Sequence[Mapping[str, Any]],
-    files: Mapping[str, bytes],
+    folder: Path,
 ) -> dict[str, Any]:
     run, dataset, progress = finished.run, finished.dataset, finished.progress
     return {
-        **provenance.members(run, version, files, epochs=len(progress.epochs), best_epoch=progress.best_epoch),
+        **provenance.members(
+            run, version, files.records(folder), epochs=len(progress.epochs), best_epoch=progress.best_epoch
+        ),
         "inputs": [schema.model_dump(mode="json") for schema in dataset.inputs],
         "outputs": list(outputs_of(finished.model)),
         "labels": list(dataset.labels),
@@ -283,6 +277,7 @@ def _circumstances(finished: Finished) -> dict[str, Any]:
         "epochs": finished.progress.epochs,
         "best_epoch": finished.progress.best_epoch,
         "temperature": float(finished.model.temperature),
+        "line": finished.model.slope.line if finished.model.slope else None,
         "libraries": provenance.libraries(),
         "git_commit": provenance.git_commit(),
         "findings": finished.findings,
@@ -293,11 +288,15 @@ def _circumstances(finished: Finished) -> dict[str, Any]:
 
 def _check_weights(model: Calibrated) -> None:
     for name, value in model.state_dict().items():
-        if not torch.isfinite(value).all():
+        if value.numel() and not all(map(torch.isfinite, torch.aminmax(value))):  # a NaN is both; nothing is copied
             raise Refusal("export", name, expected="finite weights", found="NaN or infinity")
 
 
 def _torch_outputs(model: Calibrated, columns: Sequence[Tensor]) -> list[npt.NDArray[np.float32]]:
+    """Of very many classes a few rows at a time: torch makes five numbers of each logit."""
+    tensors = [torch.from_numpy(np.ascontiguousarray(column)) for column in columns]
+    head = model.classifier.head
+    rows = len(tensors[0]) if head is None else max(1, _TOGETHER // head.classes)
     with torch.no_grad():
-        found = model(*(torch.from_numpy(np.ascontiguousarray(column)) for column in columns))
-    return [output.numpy() for output in found]
+        parts = [model(*part) for part in zip(*(torch.split(tensor, rows) for tensor in tensors), strict=True)]
+    return [torch.cat(outputs).numpy() for outputs in zip(*parts, strict=True)]

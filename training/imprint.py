@@ -28,7 +28,7 @@ def imprint(model: Classifier, dataset: Dataset) -> float:
     first = 1.0 / max(float(head.weight.var(dim=0).mean()), _SMALLEST_VARIANCE)
     head.bias.copy_(torch.linalg.vector_norm(head.weight, dim=1, keepdim=True).square_().mul_(-0.5 * first))
     head.weight.mul_(first)
-    factor = 1.0 / judging.fit_temperature(model, dataset)
+    factor = 1.0 / judging.fit_temperature(model, dataset, dataset.selection)
     head.weight.mul_(factor)
     head.bias.mul_(factor)
     return first * factor

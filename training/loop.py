@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -28,12 +28,14 @@ _TRAIN_SAMPLE_ROWS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class StepFigures:
-    """What one step measured: 0-d tensors, so that reading them can wait until the epoch's end."""
+    """What one step measured, as numbers: small tensors that outlive their step would lie between the large ones of the
+    next, which then find no room where the last ones were; in an epoch of many classes that came to gigabytes.
+    """
 
-    loss: Tensor
-    norm: Tensor
-    largest: Tensor
-    fired: Tensor
+    loss: float
+    norm: float
+    largest: float
+    fired: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +86,14 @@ class Progress:
     """float32 [K], of the loss; made from the data, so not in a checkpoint."""
     _gradients: Gradients | None = field(default=None, init=False, repr=False)
 
+    def settle(self) -> None:
+        """The best weights into the model; their copy and what only training needs are let go."""
+        self.model.load_state_dict(self.best_weights)
+        self.best_weights, self.average = {}, {}
+        self.optimizer.state.clear()
+        self.optimizer.zero_grad()
+        self._gradients = None
+
     @property
     def gradients(self) -> Gradients:
         """Of the weights; made at the first step, when it is settled which of them are frozen."""
@@ -116,7 +126,8 @@ def train_step(
     clipped = clipping.RULES[rule](gradients.seen_by(rule), run.clipping.limit, progress.norms)
     _check_finite(progress.model, loss, clipped.norm, step)
     progress.optimizer.step()
-    return StepFigures(loss, clipped.norm, clipped.largest, clipped.fired)
+    seen = (clipped.norm, clipped.largest, clipped.fired)
+    return StepFigures(loss.item(), *(value.item() for value in seen))  # type: ignore[arg-type]  # of three dtypes
 
 
 def fit(
@@ -260,7 +271,7 @@ def _summarize(
     model, epoch = progress.model, len(progress.epochs) + 1
     if not figures:
         raise Refusal("training", f"epoch {epoch}", expected="a step with finite numbers", found="none")
-    norms = torch.stack([figure.norm for figure in figures])
+    norms = torch.tensor([figure.norm for figure in figures])
     accuracy, log_loss = _look(model, dataset, dataset.selection)
     if not math.isfinite(log_loss):
         found = f"NaN or infinity after step {epoch * steps - 1}, {_non_finite_weight(model) or 'all weights finite'}"
@@ -268,14 +279,14 @@ def _summarize(
     sample = dataset.train.take(observation.evenly(len(dataset.train), _TRAIN_SAMPLE_ROWS))
     return EpochFigures(
         epoch=epoch,
-        loss=float(torch.stack([figure.loss for figure in figures]).mean()),
+        loss=float(torch.tensor([figure.loss for figure in figures]).mean()),
         train_accuracy=_look(model, dataset, sample)[0],
         validation_accuracy=accuracy,
         validation_log_loss=log_loss,
         grad_norm_median=float(norms.median()),
         grad_norm_max=float(norms.max()),
-        grad_largest=float(torch.stack([figure.largest for figure in figures]).max()),
-        clipped_share=float(torch.stack([figure.fired for figure in figures]).float().mean()),
+        grad_largest=max(figure.largest for figure in figures),
+        clipped_share=sum(figure.fired for figure in figures) / len(figures),
         skipped_steps=steps - len(figures),
         samples_per_second=steps * run.fit.batch_size / seconds,
         seconds=seconds,
@@ -322,4 +333,13 @@ def _keep_best(progress: Progress, keep: str) -> None:
     }[keep]
     if better:
         progress.best_epoch = last.epoch
-        progress.best_weights = {name: value.clone() for name, value in progress.model.state_dict().items()}
+        _copy(progress.model.state_dict(), progress.best_weights)
+
+
+def _copy(weights: Mapping[str, Tensor], kept: dict[str, Tensor]) -> None:
+    """Over what was kept before, where there is something: two copies of very many classes are a gigabyte."""
+    for name, value in weights.items():
+        if name in kept:
+            kept[name].copy_(value)
+        else:
+            kept[name] = value.clone()

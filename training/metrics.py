@@ -82,8 +82,11 @@ def check_rows(scores: npt.NDArray[Any], labels: npt.NDArray[Any], *, where: str
         raise Refusal(where, "scores", expected="finite numbers", found=found)
 
 
-def log_probabilities(logits: npt.ArrayLike, temperature: float = 1.0) -> Floats:
-    """Logarithm of softmax(logits / temperature), shifted by the true maximum of each row: float64 [N, K] → [N, K]."""
+def log_probabilities(logits: npt.ArrayLike, temperature: float | Floats = 1.0) -> Floats:
+    """Logarithm of softmax(logits / temperature), shifted by the true maximum of each row: float64 [N, K] → [N, K].
+
+    Every row may have its own temperature, float64 [N, 1].
+    """
     scaled = np.asarray(logits, dtype=np.float64) / temperature
     shifted = scaled - scaled.max(axis=-1, keepdims=True)
     return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True)))

@@ -15,6 +15,7 @@ from training.features.text.bags import Bags
 from training.features.text.encoder import TextEncoder
 from training.heads.head import Head
 from training.mixture import Mixture
+from training.slope import Slope
 
 ACTIVATIONS: Mapping[str, Callable[[], nn.Module]] = MappingProxyType(
     {"relu": nn.ReLU, "gelu": nn.GELU, "silu": nn.SiLU, "tanh": nn.Tanh}
@@ -205,14 +206,16 @@ class Classifier(nn.Module):
 class Calibrated(nn.Module):
     """What is exported: raw columns → logits and probabilities = softmax(logits / temperature) (Guo et al. 2017).
 
+    Where a slope was fitted, the logits are the classifier's times each row's factor.
     `torch.softmax` and ONNX's Softmax both subtract the row's true maximum first, so logits of ±1e4 stay finite.
     """
 
     temperature: Tensor
 
-    def __init__(self, classifier: Classifier, temperature: float) -> None:
+    def __init__(self, classifier: Classifier, temperature: float, slope: Slope | None = None) -> None:
         super().__init__()
         self.classifier = classifier
+        self.slope = slope
         for encoder in classifier.encoders:
             if isinstance(encoder, TextEncoder):
                 encoder.join_tables()
@@ -220,6 +223,8 @@ class Calibrated(nn.Module):
 
     def forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
         logits = self.classifier(*columns)
+        if self.slope is not None:
+            logits = self.slope(logits)
         return logits, torch.softmax(logits / self.temperature, dim=1)
 
 

@@ -59,7 +59,7 @@ class Sample:
     Args:
         train: rows of the training split, not all where there are many.
         labels: int64 [N], of these rows.
-        held_out: rows that fitted the temperature: the spread of a score on training rows would be too small.
+        held_out: of validation, not trained on: the spread of a score on training rows would be too small.
         reads_text: whether any input is a text.
     """
 
@@ -158,7 +158,7 @@ class Scored(Calibrated):
     """
 
     def __init__(self, calibrated: Calibrated, score: Score) -> None:
-        super().__init__(calibrated.classifier, float(calibrated.temperature))
+        super().__init__(calibrated.classifier, float(calibrated.temperature), calibrated.slope)
         self.score = score
 
     def forward(self, *columns: Tensor) -> tuple[Tensor, ...]:
@@ -208,7 +208,7 @@ def attached(model: Calibrated, dataset: Dataset, name: str) -> Calibrated:
 
 
 def sample(model: Calibrated, dataset: Dataset) -> Sample:
-    """Training rows, every class alike up to a bound, and the rows that the temperature was fitted on."""
+    """Training rows, every class alike up to a bound, and the half of validation that chooses."""
     chosen = dataset.train.take(_rows(dataset.train.labels, len(dataset.labels)))
     return Sample(
         train=views(model, dataset, chosen, prepared=True),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import subprocess
 import unicodedata
 from collections.abc import Mapping
@@ -12,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from clipmax import manifest
+from clipmax.files import FileRecord
 from training.config import Run
 
 _LIBRARIES = ("numpy", "onnx", "onnxscript", "onnxruntime", "torch")
 
 
-def members(run: Run, version: int, files: Mapping[str, bytes], *, epochs: int, best_epoch: int) -> dict[str, Any]:
-    """Members of a manifest; `files` by name, with their contents."""
+def members(run: Run, version: int, files: Mapping[str, FileRecord], *, epochs: int, best_epoch: int) -> dict[str, Any]:
+    """Members of a manifest; `files` by name."""
     return {
         "format_version": manifest.FORMAT_VERSION,
         "name": run.name,
@@ -34,10 +34,7 @@ def members(run: Run, version: int, files: Mapping[str, bytes], *, epochs: int, 
             "git_commit": git_commit(),
         },
         "libraries": libraries(),
-        "files": {
-            name: {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
-            for name, content in files.items()
-        },
+        "files": {name: record.model_dump() for name, record in files.items()},
     }
 
 

@@ -63,12 +63,14 @@ def _input(schema: Input, column: Column) -> InputReference:
 
 
 def _numbers(of: Any, values: npt.NDArray[np.float64]) -> NumbersReference:
-    present = values[~np.isnan(values)]
+    present = np.sort(values[~np.isnan(values)])
+    quantiles = tuple(map(_rounded, np.quantile(present, QUANTILES).tolist())) if len(present) else ()
     return NumbersReference(
         of=of,
         missing=_rounded(1 - len(present) / len(values)),
         mean=_rounded(float(present.mean())) if len(present) else None,
-        quantiles=tuple(map(_rounded, np.quantile(present, QUANTILES).tolist())) if len(present) else (),
+        quantiles=quantiles,
+        at_most=_shares(present.searchsorted(quantiles, side="right"), len(present)) if len(present) else (),
     )
 
 

@@ -29,11 +29,12 @@ from training import (
     optimizers,
     predecessor,
     runtime,
+    slope,
     tracking,
 )
 from training.config import Run
 from training.data import report, sources
-from training.data.dataset import Dataset
+from training.data.dataset import Dataset, halves
 from training.data.recoding import recode
 from training.features import encoders
 from training.heads import cost
@@ -211,17 +212,29 @@ def finish(
 
 
 def calibrated(progress: Progress, dataset: Dataset) -> Calibrated:
-    """The best weights, with the temperature that half of validation gives."""
-    progress.model.load_state_dict(progress.best_weights)
+    """The best weights; the slope, if any, that validation's first half gives; the temperature that all of it gives."""
+    model, held_out = chosen(progress, dataset), dataset.validation
+    if model.head is not None:
+        return Calibrated(model, judging.fit_temperature(model, dataset, held_out))
+    logits = loop.logits_of(model, dataset, held_out)
+    first, _ = halves(held_out.labels)
+    line = slope.fit(logits[first], held_out.labels[first])
+    if line is None:
+        return Calibrated(model, calibration.fit_temperature(logits, held_out.labels))
+    inclined = slope.Slope(line)
+    logits = inclined(torch.from_numpy(logits)).numpy()
+    return Calibrated(model, calibration.fit_temperature(logits, held_out.labels), inclined)
+
+
+def chosen(progress: Progress, dataset: Dataset) -> Classifier:
+    """The best weights, and of texts the best share of the linear model: both by validation's first half alone."""
+    progress.settle()
     _mix(progress.model, dataset)
-    if progress.model.head is not None:
-        return Calibrated(progress.model, judging.fit_temperature(progress.model, dataset))
-    logits = loop.logits_of(progress.model, dataset, dataset.selection)
-    return Calibrated(progress.model, calibration.fit_temperature(logits, dataset.selection.labels))
+    return progress.model
 
 
 def _mix(model: Classifier, dataset: Dataset) -> None:
-    """Weigh the linear model of the texts against the perceptron, on the rows that fit the temperature too."""
+    """Weigh the linear model of the texts against the perceptron."""
     if model.mixture is None:
         return
     held_out = dataset.selection

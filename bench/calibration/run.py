@@ -33,10 +33,10 @@ NAMES: Mapping[str, str] = {
     "mnist": "MNIST", "banking77": "BANKING77", "financial_sentiment": "Financial news", "csl_category": "CSL titles",
     "adult": "Adult",
 }  # fmt: skip
-SEEDS: Mapping[str, tuple[int, ...]] = {"banking77": (0, 1, 2)}
+SEEDS: Mapping[str, tuple[int, ...]] = dict.fromkeys(("banking77", "financial_sentiment", "csl_category"), (0, 1, 2))
 SHOWN = (0.9, 0.95, 0.99)
 TEMPERATURE_HEAD = (
-    "| run | rows: for T, test | accuracy | T | log loss, before → after | ECE, before → after "
+    "| run | rows: for T, test | accuracy | slope, T | log loss, before → after | ECE, before → after "
     "| by chance: mean, 95 % | with T's chance: 95 % |"
 )
 SETS_HEAD = (
@@ -50,6 +50,7 @@ class Found:
 
     name: str
     temperature: float
+    slope: float | None
     fitted_on: int
     promised_on: int
     evaluation: Mapping[str, Any]
@@ -92,6 +93,7 @@ def _measure(example: Example, seed: int, data: Path, models: Path, folder: Path
         name=f"{NAMES[example.name]}, seed {seed}" if seed else NAMES[example.name],
         evaluation=evaluation,
         temperature=manifest.load(version).temperature,
+        slope=json.loads((version / "report.json").read_bytes())["slope"],
         **_rows(version, run_file.read(configuration)),
     )
 
@@ -111,7 +113,7 @@ def _rows(version: Path, of: config.Run) -> dict[str, int]:
     """On how many rows the temperature and the promises stand."""
     read = sources.read(of.data, text_length=of.texts.max_length)
     dataset = recode(read, manifest.load(version).inputs, where=version)
-    return {"fitted_on": len(dataset.selection), "promised_on": len(dataset.calibration)}
+    return {"fitted_on": len(dataset.validation), "promised_on": len(dataset.calibration)}
 
 
 def _temperatures(found: Sequence[Found]) -> str:
@@ -121,7 +123,8 @@ def _temperatures(found: Sequence[Found]) -> str:
         figures = test["metrics"]
         lines.append(
             f"| {one.name} | {one.fitted_on:,}, {figures['rows']:,} | {figures['accuracy']:.2%} | "
-            f"{one.temperature:.3f} | {figures['log_loss_uncalibrated']:.4f} → {figures['log_loss']:.4f} "
+            f"{'–' if one.slope is None else f'{one.slope:.2f}'}, {one.temperature:.3f} "
+            f"| {figures['log_loss_uncalibrated']:.4f} → {figures['log_loss']:.4f} "
             f"| {figures['ece_uncalibrated']:.2%} → {figures['ece']:.2%} "
             f"| {test['ece_noise_mean']:.2%}, {test['ece_noise_upper']:.2%} "
             f"| {test['ece_noise_upper_fitted']:.2%} |"

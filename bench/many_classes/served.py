@@ -124,7 +124,8 @@ def _table(found: list[Found], approximate: Manifest) -> list[str]:
     about = (
         f"{approximate.classes:,} classes, {approximate.data.rows['train']:,} training rows; exact log loss "
         f"{approximate.metrics.log_loss:.3f}, top-1 {approximate.metrics.accuracy:.1%} on the test split. "
-        f"{ROWS:,} requests of one row each; the approximate graph scores {measured.probed} of {measured.cells} cells."
+        f"{ROWS:,} requests of one row each; the approximate graph scores {measured.probed} of {measured.cells:,} "
+        "cells."
     )
     judged = (
         f"On {measured.rows:,} test rows in the session: recall@5 {measured.recall_at_k:.4f}, the logarithm of the "

@@ -85,7 +85,7 @@ class Client:
 
         Raises:
             ValueError: a version without a model, or an infinite number in an array or a frame.
-            TypeError: a value that is no JSON value, array or image; one row where a list of rows is needed.
+            TypeError: a value that is no JSON value, array or image; one row or candidate where a list is needed.
             ClientError: see `clipmax.client.errors`; `ServerError.row` is the number of the row at fault.
         """
         path = connection.predict_path(model, version)

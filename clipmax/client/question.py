@@ -30,6 +30,8 @@ class Question:
         candidates: Sequence[str] | None,
         exclude_seen: bool,
     ) -> None:
+        if isinstance(candidates, str):
+            raise TypeError(f"candidates are a list of labels, got the string {candidates!r}")
         self._rows = rows_module.rows(instances)
         wanted = {
             "top_k": top_k,

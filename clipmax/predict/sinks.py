@@ -108,10 +108,11 @@ class _Parquet(Sink):
 
 
 def line(prediction: Prediction) -> str:
-    """`label probability (the next labels)`."""
+    """`label probability (the next labels)`, and what is odd about the row."""
     others = ", ".join(f"{top.label} {top.probability:.2%}" for top in prediction.top[1:])
-    flag = "  out of range" if prediction.out_of_range else ""
-    return f"{prediction.label}  {prediction.probability:.2%}{f'  ({others})' if others else ''}{flag}"
+    out_of_range = "  out of range" if prediction.out_of_range else ""
+    prior = "  no item known" if prediction.history and prediction.history.prior else ""
+    return f"{prediction.label}  {prediction.probability:.2%}{f'  ({others})' if others else ''}{out_of_range}{prior}"
 
 
 @contextmanager

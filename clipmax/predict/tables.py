@@ -82,7 +82,7 @@ def _csv(path: Path, columns: Columns, delimiter: str = ",") -> Iterator[Batch]:
         reader = csv.reader(lines, delimiter=delimiter, strict=True)
         header = next(reader, [])
         _check_names(header, path)
-        columns.check(header, path)
+        columns.names(header, path)
         for number, rows in _portions(reader):
             made = [_record(header, cells, number + place) for place, cells in enumerate(rows)]
             yield _batch(number, made, columns.of_strings, text.done)
@@ -103,8 +103,9 @@ def _jsonl(path: Path, columns: Columns) -> Iterator[Batch]:
 def _parquet(path: Path, columns: Columns) -> Iterator[Batch]:
     with polars(path) as pl:
         whole = pl.scan_parquet(path)
-        columns.check(whole.collect_schema().names(), path)
-        frame = whole.select(columns.names).with_columns(pl.selectors.decimal().cast(pl.Float64))
+        frame = whole.select(columns.names(whole.collect_schema().names(), path)).with_columns(
+            pl.selectors.decimal().cast(pl.Float64)
+        )
         count = frame.select(pl.len()).collect().item()
         for start in range(0, count, _PARQUET_ROWS):
             rows = list(frame.slice(start, _PARQUET_ROWS).collect().iter_rows(named=True))

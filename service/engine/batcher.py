@@ -11,14 +11,12 @@ import asyncio
 import functools
 import time
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from weakref import WeakKeyDictionary
 
 import numpy as np
-import numpy.typing as npt
 
-from clipmax import history
-from clipmax.inputs import Tensor
+from clipmax.inputs import HistoryInput, Tensor, TextInput
 from clipmax.problems import Problem
 from service import threads
 from service.answer import Results, Share, Words, remarks
@@ -100,7 +98,7 @@ class Batcher:
         self._meter = meter
         self._inputs = session.manifest.inputs
         self._first = self._inputs[0].name
-        self._texts = tuple(one.name for one in self._inputs if -1 in one.shape)
+        self._texts = {one.name: one for one in self._inputs if isinstance(one, TextInput | HistoryInput)}
         self._cap = CODE_POINTS if self._texts else ROWS
         self._queue = Queue(self._cap)
         self._pace = Pace()
@@ -257,24 +255,15 @@ def _expire(future: asyncio.Future[Share]) -> None:
         future.set_exception(Problem("DEADLINE", "the answer was not ready in the time that the request gave it"))
 
 
-def _measure(ticket: Ticket, texts: Sequence[str], cap: int) -> None:
-    """How long its texts are; where one run cannot take them all, sort the rows by that."""
+def _measure(ticket: Ticket, texts: Mapping[str, TextInput | HistoryInput], cap: int) -> None:
+    """How long its texts and histories are; where one run cannot take them all, sort the rows by that."""
     ticket.width = max(ticket.tensors[name].shape[1] for name in texts)
     if ticket.rows == 1 or ticket.rows * ticket.width <= cap:
         return
-    widths = np.maximum.reduce([_lengths(ticket.tensors[name]) for name in texts])
+    widths = np.maximum.reduce([schema.lengths(ticket.tensors[name]) for name, schema in texts.items()])
     ticket.order = np.argsort(widths, kind="stable")
     ticket.widths = widths[ticket.order]
     ticket.tensors = {name: tensor[ticket.order] for name, tensor in ticket.tensors.items()}
-
-
-def _lengths(texts: Tensor) -> npt.NDArray[np.intp]:
-    """Places of each row without the padding: of texts int32 [N, L] at least 1, of histories float32 [N, L, 2] 10."""
-    width, least = texts.shape[1], 1
-    if texts.ndim > 2:
-        texts, least = texts[:, :, 0], history.LEAST_LENGTH
-    is_used = texts[:, ::-1] != 0
-    return np.maximum(np.where(is_used.any(axis=1), width - is_used.argmax(axis=1), 1), least)
 
 
 def _padded(parts: Sequence[Tensor]) -> Tensor:

@@ -70,8 +70,8 @@ export function makeAnswer(place, { onCoverage, onRetry, onField }) {
         fact(say("fact.milliseconds", { milliseconds: milliseconds < 9.95 ? milliseconds.toFixed(1) : whole(milliseconds) })), fact(say("fact.request", { id: answer.request_id }), "id"));
       if (body.parentNode !== place) fill(place, body);
     },
-    fail(failure, field) {
-      fill(place, failureCard(failure, field, { onRetry, onField }));
+    fail(failure, field, seconds = null) {
+      fill(place, failureCard(failure, field, seconds, { onRetry, onField }));
     },
     speak() {
       rawWords.textContent = say("raw.switch", { temperature: model.temperature.toFixed(2) });
@@ -89,8 +89,8 @@ export function makeAnswer(place, { onCoverage, onRetry, onField }) {
   };
 }
 
-/** A problem as a person wants it: what, why, where, and what can be done. */
-export function failureCard(failure, field, { onRetry, onField }) {
+/** A problem as a person wants it: what, why, where, and what can be done; `seconds` until that is done by itself. */
+export function failureCard(failure, field, seconds, { onRetry, onField }) {
   const title = sayIfKnown(`problem.${failure.code}`) ?? failure.title;
   const advice = sayIfKnown(`problem.${failure.code}.detail`);
   const small = [failure.code, advice && failure.detail, failure.requestId && say("fact.request", { id: failure.requestId })];
@@ -98,6 +98,7 @@ export function failureCard(failure, field, { onRetry, onField }) {
     element("p", { class: "failure-title" }, title),
     element("p", {}, advice ?? failure.detail),
     field !== null && element("p", {}, say("failure.where"), " ", element("button", { type: "button", class: "link", onclick: () => onField(field) }, field)),
+    seconds !== null && element("p", {}, say("failure.again", { seconds: whole(seconds) })),
     failure.retryable && element("button", { type: "button", onclick: onRetry }, say("failure.retry")),
     element("p", { class: "fine" }, small.filter(Boolean).join(" · ")));
 }

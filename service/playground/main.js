@@ -1,6 +1,7 @@
 // The page: what is shown at present, and who is told when it changes.
 
 import { showAbout } from "./about.js";
+import { makeAgain } from "./again.js";
 import { failureCard, makeAnswer } from "./answer.js";
 import { asCurl, asPython, makeCode } from "./code.js";
 import { byId, element, fill } from "./dom.js";
@@ -21,6 +22,7 @@ const THEMES = ["system", "light", "dark"];
 /** `pinned` is the version that was chosen, null for the newest; `turn` tells answers to a former model apart. */
 const state = { overview: null, model: null, pinned: null, form: null, coverage: 0.9, shown: null, failure: null, turn: 0 };
 
+const again = makeAgain();
 const code = makeCode(byId("code"));
 const glance = makeGlance(byId("glance"), byId("answer"));
 const ask = newest(askOnce, PAUSE_MILLISECONDS);
@@ -42,6 +44,7 @@ async function askOnce() {
     showCode(question);
     const found = await service.predict(service.predictPath(model.name, state.pinned), question);
     if (turn !== state.turn) return;
+    again.stop();
     form.mark(null, null);
     if (state.pinned === null && found.answer.version !== model.version) return await openOrFail(model.name, null, { keeps: true });
     Object.assign(state, { shown: found, failure: null });
@@ -65,6 +68,7 @@ function parametersFor(model) {
 }
 
 function showNothing() {
+  again.stop();
   Object.assign(state, { shown: null, failure: null });
   state.form.mark(null, null);
   answer.invite();
@@ -86,7 +90,7 @@ function showFailure(failure) {
   Object.assign(state, { shown: null, failure: known });
   const named = failure instanceof Unreadable ? failure.field : inputOf(known.pointer, state.model);
   const field = state.form.mark(named, sayIfKnown(`problem.${known.code}.detail`) ?? known.detail);
-  answer.fail(known, field);
+  answer.fail(known, field, again.plan(known, ask));
   glance.show(null);
 }
 
@@ -108,6 +112,7 @@ function speakLater(sentence) {
 async function start() {
   try {
     state.overview = await service.models();
+    again.stop();
     fill(byId("notice"));
     const names = state.overview.models.map((one) => one.name);
     const wanted = names.find((name) => location.hash === `#${encodeURIComponent(name)}`);
@@ -122,7 +127,7 @@ function showStartFailure(failure) {
   const known = asFailure(failure);
   if (known.code === "AUTH") return askForKey();
   byId("stage").hidden = true;
-  fill(byId("notice"), failureCard(known, null, { onRetry: start }));
+  fill(byId("notice"), failureCard(known, null, again.plan(known, start), { onRetry: start }));
 }
 
 /** Shows a model; `keeps` leaves what was typed or drawn, because only its version is another. */
@@ -196,6 +201,7 @@ function showChoices() {
 const openOrFail = (...given) => open(...given).catch(showStartFailure);
 
 function askForKey() {
+  again.stop();
   byId("stage").hidden = true;
   const box = element("input", { id: "key", type: "password", autocomplete: "off", spellcheck: "false", required: true });
   const form = element("form", { class: "card key", onsubmit: (event) => {

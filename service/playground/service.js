@@ -1,5 +1,7 @@
 // Questions to the service this page came from → answers, or a Failure that says what a person needs.
 
+const IN_FRONT = [429, 502, 503, 504]; // what a proxy says while the service behind it starts or has too much to do
+
 let key = null; // in this variable only: gone with the tab
 
 export const useKey = (text) => {
@@ -9,9 +11,9 @@ export const hasKey = () => key !== null;
 
 /** What went wrong: a problem of the service (RFC 9457), or no answer at all. */
 export class Failure extends Error {
-  constructor({ code, title = "", detail = "", pointer = "", request_id = "", retryable = false }) {
+  constructor({ code, title = "", detail = "", pointer = "", request_id = "", retryable = false, retryAfter = 0 }) {
     super(detail || title);
-    Object.assign(this, { code, title, detail, pointer, requestId: request_id, retryable });
+    Object.assign(this, { code, title, detail, pointer, requestId: request_id, retryable, retryAfter });
   }
 }
 
@@ -59,11 +61,14 @@ async function ask(path, options = {}) {
 }
 
 async function problemOf(response) {
+  const retryAfter = Number(response.headers.get("Retry-After")) || 0; // seconds; a date counts as none
   try {
     const problem = await response.json();
-    if (typeof problem.code === "string") return problem;
+    if (typeof problem.code === "string") return { ...problem, retryAfter };
   } catch {
     // A proxy's page, say.
   }
-  return { code: "ANSWER_INVALID", detail: `HTTP ${response.status}` };
+  const detail = `HTTP ${response.status}`;
+  if (IN_FRONT.includes(response.status)) return { code: "UNAVAILABLE", detail, retryable: true, retryAfter };
+  return { code: "ANSWER_INVALID", detail };
 }

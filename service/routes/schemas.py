@@ -58,7 +58,7 @@ def _value(schema: Input) -> Schema:
 def _history(schema: HistoryInput) -> Schema:
     most = schema.max_length
     items = {"type": "array", "items": {"type": "string", "examples": list(schema.items[:_SHOWN])}, "maxItems": most}
-    days = {"type": "array", "items": {"type": "number"}, "maxItems": most, "description": "of each item, when"}
+    days = {"type": "array", "items": {"type": "number"}, "maxItems": most, "description": "of each item"}
     properties = {"items": items, "days_ago": days}
     return {"type": "object", "properties": properties, "required": list(properties), "additionalProperties": False}
 

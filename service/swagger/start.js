@@ -3,6 +3,16 @@
 const DOCUMENT = "openapi.json";
 const BEARER = "bearer"; // the name of the security scheme in the document
 
+// English stands in the page; Swagger UI itself speaks no other language.
+const CHINESE = {
+  title: "此服务需要密钥",
+  kept: "密钥只保存在此标签页的内存中，关闭后即消失。",
+  label: "API 密钥",
+  use: "使用",
+};
+const WRONG = { en: "This key was not accepted.", zh: "此密钥未被接受。" };
+
+const language = chosenLanguage();
 const form = document.getElementById("key-form");
 const box = document.getElementById("key");
 
@@ -16,8 +26,25 @@ async function start(key) {
 }
 
 function ask(isWrong) {
-  if (isWrong) document.getElementById("key-words").textContent = "This key was not accepted.";
+  if (language === "zh") speakChinese();
+  if (isWrong) document.getElementById("key-words").textContent = WRONG[language];
   box.focus();
+}
+
+function speakChinese() {
+  form.lang = "zh-Hans";
+  for (const place of form.querySelectorAll("[data-words]")) place.textContent = CHINESE[place.dataset.words];
+}
+
+/** As on the playground, which remembers a choice; else the browser's. */
+function chosenLanguage() {
+  let remembered = null;
+  try {
+    remembered = localStorage.getItem("clipmax.language");
+  } catch {
+    // Storage may be switched off.
+  }
+  return (remembered ?? navigator.language).toLowerCase().startsWith("zh") ? "zh" : "en";
 }
 
 function show(headers, key) {

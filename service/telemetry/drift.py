@@ -92,12 +92,12 @@ def inputs_of(schemas: Sequence[Input], reference: Reference) -> Mapping[str, Bi
 
 
 def _numbers(schema: Input, reference: NumbersReference) -> Bins:
-    """Between quantiles; where several are equal, the last one's share holds.
+    """Between quantiles, with the share of rows that was counted at each; where several are equal, they are one.
 
-    The first and the last quantile are the extremes of the reference, beyond which a few rows always lie, so they
-    bound nothing.
+    Versions of before it was counted have only the quantiles' own shares: of equal ones the last one's holds. The first
+    and the last quantile are the extremes of the reference, beyond which a few rows always lie, so they bound nothing.
     """
-    upper = dict(zip(reference.quantiles[1:-1], QUANTILES[1:-1], strict=False))
+    upper = dict(zip(reference.quantiles[1:-1], (reference.at_most or QUANTILES)[1:-1], strict=False))
     if isinstance(schema, TextInput):  # a longer text is cut, so its true length is not known
         upper = {length: share for length, share in upper.items() if length <= schema.max_length}
     edges = np.array([*upper, np.inf], dtype=np.float32 if isinstance(schema, ImageInput) else np.float64)

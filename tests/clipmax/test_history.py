@@ -34,6 +34,7 @@ def test_an_empty_history_is_padding() -> None:
     )
     assert found["history"].shape == (2, 12, 2)
     assert history.counts(found["history"]).tolist() == [[0, 0], [12, 0]]
+    assert SCHEMA.lengths(found["history"]).tolist() == [history.LEAST_LENGTH, 12]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,15 @@ def test_many_labels_are_counted() -> None:
     assert "label 20" not in shown
 
 
+def test_many_items_of_histories_are_counted() -> None:
+    """As labels are."""
+    items = [f"item {index}" for index in range(1000)]
+    history = {"name": "bought", "kind": "history", "items": items, "max_length": 9, "maximum": 365.0}
+    shown = describe(manifest.parse(manifest.dump(document(inputs=[history])), where=""))
+    assert "items 1000: item 0, item 1" in shown
+    assert "item 19 and 980 more, max_length 9" in shown
+
+
 def test_what_was_calibrated_is_shown() -> None:
     """Where it was."""
     scores = {"rows": 2, "scores": [0.1, 0.2]}

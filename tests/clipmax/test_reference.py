@@ -17,6 +17,14 @@ def test_quantiles_ascend_and_are_complete() -> None:
             NumbersReference(of="value", missing=0.0, mean=1.0, quantiles=wrong)
 
 
+def test_shares_at_the_quantiles_ascend_and_are_as_many() -> None:
+    """Versions of before they were kept have none."""
+    complete = tuple(float(place) for place in range(len(QUANTILES)))
+    for wrong in (QUANTILES[:-1], QUANTILES[::-1]):
+        with pytest.raises(ValidationError, match="share"):
+            NumbersReference(of="value", missing=0.0, mean=1.0, quantiles=complete, at_most=wrong)
+
+
 def test_the_histogram_has_all_its_bins() -> None:
     """Twenty, each a share."""
     bins = (1.0,) + (0.0,) * (TOP_PROBABILITY_BINS - 1)

@@ -5,20 +5,22 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 import yaml
+from grafana_foundation_sdk.models import units
 from grafana_foundation_sdk.models.dashboard import Dashboard
 
+from clipmax import idx
+from docs import grafana
+from docs.beside import prometheus
 from service.telemetry.metric import METRICS
-from tests import artifacts
 from tests.service.running import Running, serving
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "monitoring"
@@ -31,7 +33,9 @@ OURS = {
         [f"{one.name}_bucket", f"{one.name}_sum", f"{one.name}_count"] if one.kind == "histogram" else [one.shown_name]
     )
 }
-LABELS = {label for one in METRICS for label in one.labels} | {"le", "instance", "job", "alertname"}
+PROVIDED: dict[str, Any] = yaml.safe_load((FOLDER / "grafana" / "datasource.yml").read_text())["datasources"][0]
+SCRAPING: dict[str, Any] = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+LABELS = {label for one in METRICS for label in one.labels} | {"le", "instance", "job", "alertname", "alertstate"}
 NEEDS_PROMETHEUS = pytest.mark.skipif(
     shutil.which("promtool") is None or shutil.which("prometheus") is None,
     reason="prometheus and promtool are not installed (Debian: apt-get install prometheus)",
@@ -50,7 +54,7 @@ def test_every_query_asks_for_metrics_that_there_are(query: str) -> None:
     """With labels that they have."""
     names = set(re.findall(r"clipmax_\w+", query))
     assert names <= OURS
-    assert names or "up{" in query
+    assert names or "up{" in query or "ALERTS{" in query
     for inside in re.findall(r"\{([^}]*)\}|by \(([^)]*)\)", query):
         found = re.findall(r"([a-z_]+)\s*(?:=|!|,|$)", "".join(inside))
         assert set(found) <= LABELS, query
@@ -90,6 +94,44 @@ def test_the_containers_mount_files_that_are_there() -> None:
             assert not source.startswith(".") or (FOLDER.parents[1] / source).exists(), source
 
 
+def test_the_board_measures_in_units_that_grafana_knows() -> None:
+    """Whatever else it were told it would write behind the number."""
+    properties = [prop for panel in BOARD["panels"] for over in _overrides(panel) for prop in over["properties"]]
+    defaults = [panel["fieldConfig"]["defaults"] for panel in BOARD["panels"] if "fieldConfig" in panel]
+    asked = {one["unit"] for one in defaults if "unit" in one} | {
+        prop["value"] for prop in properties if prop["id"] == "unit"
+    }
+    assert asked <= {value for name, value in vars(units).items() if name[0].isupper()}
+
+
+def _overrides(panel: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = panel.get("fieldConfig", {}).get("overrides", [])
+    return found
+
+
+def test_the_board_asks_the_source_that_is_provided_for_it() -> None:
+    """By its name, and with rates over as many scrapes as there are."""
+    variable = BOARD["templating"]["list"][0]
+    assert (variable["query"], variable["current"]["value"]) == (PROVIDED["type"], PROVIDED["uid"])
+    sources = [panel["datasource"] for panel in BOARD["panels"] if "datasource" in panel]
+    sources += [target["datasource"] for panel in BOARD["panels"] for target in panel.get("targets", ())]
+    assert all(one == {"type": "prometheus", "uid": "${source}"} for one in sources)
+    assert PROVIDED["jsonData"]["timeInterval"] == SCRAPING["global"]["scrape_interval"]
+
+
+def test_the_containers_call_each_other_by_their_names() -> None:
+    """Prometheus the service, Grafana Prometheus; and Grafana finds the board where it is mounted."""
+    services = COMPOSE["services"]
+    assert SCRAPING["scrape_configs"][0]["static_configs"] == [{"targets": ["service:8000"]}]
+    assert services["service"]["ports"][0].endswith(":8000")
+    assert PROVIDED["url"] == "http://prometheus:9090"
+    assert "prometheus" in services
+    boards = yaml.safe_load((FOLDER / "grafana" / "boards.yml").read_text())["providers"][0]["options"]["path"]
+    home = services["grafana"]["environment"]["GF_DASHBOARDS_DEFAULT_HOME_DASHBOARD_PATH"]
+    assert home == f"{boards}/board.json"
+    assert f"./deploy/monitoring/grafana/board.json:{home}:ro" in services["grafana"]["volumes"]
+
+
 @NEEDS_PROMETHEUS
 def test_prometheus_accepts_the_rules_and_they_fire_when_they_should() -> None:
     """`promtool`, with the rules' own tests."""
@@ -102,62 +144,76 @@ def test_prometheus_accepts_the_rules_and_they_fire_when_they_should() -> None:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.fixture
-def two_workers(tmp_path: Path) -> Iterator[Running]:
-    """A service of one model."""
-    artifacts.publish(tmp_path / "models")
-    with serving(tmp_path / "models", tmp_path, "--workers", "2", "--threads", "1") as running:
-        yield running
+@pytest.fixture(scope="module")
+def seen(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Running, grafana.Prometheus]]:
+    """Two workers with the shipped model, and a Prometheus that looks at them every second."""
+    folder = tmp_path_factory.mktemp("seen")
+    shutil.copytree(FOLDER.parents[1] / "models" / "mnist" / "1", folder / "models" / "mnist" / "1")
+    with (
+        serving(folder / "models", folder, "--workers", "2", "--threads", "1") as running,
+        prometheus(f"127.0.0.1:{running.port}", folder, scrape=1.0) as found,
+    ):
+        yield running, found
 
 
 @NEEDS_PROMETHEUS
-def test_a_real_prometheus_scrapes_two_workers(two_workers: Running, tmp_path: Path) -> None:
+def test_a_real_prometheus_scrapes_two_workers(seen: tuple[Running, grafana.Prometheus]) -> None:
     """It takes every line of the page, and says what a client saw; so does `promtool check metrics`."""
-    with httpx.Client(base_url=two_workers.url) as client:
-        for _ in range(20):
-            client.post("/predict", json={"instances": artifacts.rows(1)}).raise_for_status()
-    page = httpx.get(f"{two_workers.url}/metrics").text
+    running, found = seen
+    with httpx.Client(base_url=running.url) as client:
+        for digit in _digits(20):
+            client.post("/predict", json={"instances": [digit]}).raise_for_status()
+    page = httpx.get(f"{running.url}/metrics").text
     lint = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, text=True, check=False)
     assert lint.returncode == 0, lint.stdout + lint.stderr
-    port = _free_port()
-    configuration = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
-    configuration["global"] = {"scrape_interval": "1s", "evaluation_interval": "1s"}
-    configuration["rule_files"] = [str(FOLDER / "alerts.yml")]
-    configuration["scrape_configs"][0]["static_configs"] = [{"targets": [f"127.0.0.1:{two_workers.port}"]}]
-    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(configuration))
-    command = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/tsdb"]
-    with (tmp_path / "prometheus.log").open("wb") as log:
-        process = subprocess.Popen([*command, f"--web.listen-address=127.0.0.1:{port}"], stderr=log)
-    try:
-        asked = 'sum(clipmax_requests_total{route="/predict",code="200"})'
-        assert _await_value(port, asked, 20.0) == 20.0
-        assert _value(port, "clipmax_workers") == 2.0
-        assert _value(port, "up") == 1.0
-    finally:
-        process.terminate()
-        process.wait(30)
+    asked = 'sum(clipmax_requests_total{route="/predict",code="200"}) == 20'
+    assert _await(lambda: found.instant(asked))
+    assert found.instant("clipmax_workers == 2")
+    assert found.instant("up == 1")
 
 
-def _await_value(port: int, query: str, value: float) -> float | None:
+@NEEDS_PROMETHEUS
+def test_every_panel_of_the_board_shows_something(seen: tuple[Running, grafana.Prometheus]) -> None:
+    """Its own queries, after some answers and an error; what its legends name are labels that there are."""
+    running, found = seen
+
+    def look() -> list[grafana.Shown]:
+        """After one more answer and one more error."""
+        with httpx.Client(base_url=running.url) as client:
+            client.post("/v1/models/mnist:predict", json={"instances": _digits(10)}).raise_for_status()
+            assert client.post("/v1/models/mnist:predict", json={"instances": []}).is_client_error
+        now = time.time()
+        return list(grafana.look(BOARD, found, grafana.Span(now - 60, now, found.scrape)))
+
+    def empty() -> set[str]:
+        return {one.panel["title"] for one in look() if one.is_empty and one.panel["type"] != "row"}
+
+    # Whether an alert is there depends on how long this takes.
+    assert _await(lambda: empty() <= {"Alerts"}), empty()
+    shown = look()
+    assert {one.panel["title"] for one in shown} >= {"Predictions of mnist", "Every version", "Drift"}
+    for one in shown:
+        patterns = {target["refId"]: target["legendFormat"] for target in one.panel.get("targets", ())}
+        for series in one.series:
+            assert set(re.findall(r"\{\{(\w+)\}\}", patterns[series.target])) <= set(series.labels), one.panel["title"]
+    (versions,) = (one.table for one in shown if one.panel["title"] == "Every version")
+    assert [(row["model"], row["version"], row["state"], row["provider"]) for row in versions] == [
+        ("mnist", "1", "serving", "cpu")
+    ]
+    assert versions[0]["accuracy"] == pytest.approx(0.9888, abs=1e-4)
+
+
+def _digits(count: int) -> list[Any]:
+    images = idx.read(FOLDER.parents[1] / "examples" / "mnist" / "t10k-images-idx3-ubyte.gz")
+    found: list[Any] = images[:count].tolist()
+    return found
+
+
+def _await(found: Callable[[], object]) -> bool:
+    """Until it is; bounded."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        found = _value(port, query)
-        if found == value:
-            return found
-        time.sleep(0.2)
-    return _value(port, query)
-
-
-def _value(port: int, query: str) -> float | None:
-    try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": query}).json()
-    except (httpx.TransportError, json.JSONDecodeError):
-        return None
-    result = answer.get("data", {}).get("result", [])
-    return float(result[0]["value"][1]) if result else None
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
+        if found():
+            return True
+        time.sleep(0.3)
+    return bool(found())

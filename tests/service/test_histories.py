@@ -211,6 +211,8 @@ def test_the_client_passes_both_on(running: Running) -> None:
         assert (found.history.known, found.history.unknown, found.history.prior) == (1, 0, False)
         (plain,) = client.predict([EMPTY])
         assert plain.considered is None
+        with pytest.raises(TypeError, match="candidates are a list of labels"):
+            client.predict([SHORT], candidates="label 0")
 
 
 def test_the_pages_know_histories(http: httpx.Client) -> None:

@@ -24,10 +24,11 @@ APPROXIMATE = {
     "approximate": {
         "cells": 60,
         "probed": 4,
-        "tail_samples": 100,
+        "dimensions": 8,
         "recall_at_k": 0.995,
         "k": 5,
         "log_partition_error": 0.04,
+        "log_partition_worst": 0.2,
         "p50_ms": 0.1,
         "exact_p50_ms": 0.2,
         "rows": 100,

@@ -20,7 +20,7 @@ from clipmax.manifest import MANIFEST_FILE, MODEL_FILE, Golden, Manifest
 from clipmax.refusal import Refusal
 from clipmax.repository import Repository, verify_files
 from tests.training import tiny
-from training import export, loop, onnx_file, run
+from training import export, loop, onnx_file, parity, run
 from training.config import Run
 from training.data.dataset import Dataset
 from training.loop import Progress
@@ -125,12 +125,12 @@ def test_golden_examples_replay(graph: bytes, manifest: Manifest) -> None:
 @pytest.mark.parametrize(("classes", "batches"), [(2, [1, 7, 256]), (100_000, [1, 7, 256]), (1_000_000, [1, 7, 33])])
 def test_parity_of_very_many_classes_is_checked_on_fewer_rows(classes: int, batches: list[int]) -> None:
     """All logits of 256 rows of a million classes would take 5 GB."""
-    assert export.parity_batches(classes) == batches
+    assert parity.batches(classes) == batches
 
 
 def test_parity_holds_for_the_graph_that_was_exported(graph: bytes, calibrated: Calibrated, trained: Trained) -> None:
     """On test rows, black, white, noise and far beyond."""
-    assert export.check_parity(graph, calibrated, trained[1]) <= export.TOLERANCE
+    assert export.check_parity(graph, calibrated, trained[1]) <= parity.TOLERANCE
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_graph_with_foreign_operators_is_refused(graph: bytes) -> None:
     model.opset_import.append(onnx.helper.make_opsetid("com.microsoft", 1))
     model.graph.node[-1].domain = "com.microsoft"
     with pytest.raises((Refusal, onnx.checker.ValidationError)):
-        onnx_file.checked(model.SerializeToString())
+        onnx_file.check(model.SerializeToString())
 
 
 def test_the_configuration_in_the_manifest_names_no_folder(artifact: Path) -> None:

@@ -10,9 +10,9 @@ import pytest
 
 from clipmax.manifest import Manifest
 from clipmax.repository import verify_files
-from training import answers, measurement
+from training import answers, calibration, conformal, measurement
 from training.config import Run
-from training.data.dataset import Dataset
+from training.data.dataset import Dataset, halves
 from training.loop import Progress
 from training.report.figures import Report
 
@@ -45,7 +45,7 @@ def test_answers_do_not_depend_on_the_batch(graph: bytes, trained: tuple[Run, Da
 def test_thresholds_come_from_rows_that_chose_nothing_else(
     manifest: Manifest, trained: tuple[Run, Dataset, Progress]
 ) -> None:
-    """The second half of validation only."""
+    """The second half of validation only, each row at the temperature that it had no part in."""
     _, dataset, _ = trained
     assert manifest.conformal is not None
     assert manifest.abstention is not None
@@ -54,6 +54,17 @@ def test_thresholds_come_from_rows_that_chose_nothing_else(
     assert manifest.novelty is not None
     assert manifest.novelty.rows == len(dataset.calibration)
     assert len(dataset.calibration) + len(dataset.selection) == len(dataset.validation)
+
+
+def test_promises_are_fitted_apart(graph: bytes, manifest: Manifest, trained: tuple[Run, Dataset, Progress]) -> None:
+    """The tables are those of leave-one-out temperatures, not of the one that is served."""
+    _, dataset, _ = trained
+    found = answers.answer(answers.session(graph), dataset.inputs, dataset.validation)
+    second = halves(found.labels)[1]
+    apart = calibration.apart(found.logits, found.labels, manifest.temperature)[second]
+    assert manifest.conformal is not None
+    assert manifest.conformal.plain == conformal.fit(apart, found.labels[second], method="plain")
+    assert manifest.conformal.plain != conformal.fit(found.probabilities[second], found.labels[second], method="plain")
 
 
 @pytest.mark.parametrize("name", ["report.html", "report.json"])

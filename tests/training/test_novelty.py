@@ -116,7 +116,7 @@ def test_off_leaves_the_graph_as_it_was(trained: Trained, calibrated: Calibrated
     """Two outputs, and nothing in the manifest."""
     _, dataset, _ = trained
     plain = novelty.attached(calibrated, dataset, OFF)
-    model = onnx.load_from_string(export.to_onnx(plain, dataset))
+    model = onnx.load_from_string(export.to_onnx(plain, dataset).content())
     assert [value.name for value in model.graph.output] == ["logits", "probabilities"]
     assert answers.answer(answers.session(model.SerializeToString()), dataset.inputs, dataset.test).novelty is None
 

@@ -73,3 +73,13 @@ def test_a_clear_difference_leaves_zero_out() -> None:
         False,
         False,
     ]
+
+
+def test_the_interval_of_a_mean_holds_it_and_tells_equal_from_better() -> None:
+    """Gaps of the same customers, so that noise common to both cancels out."""
+    random = np.random.default_rng(0)
+    gaps = 0.01 + random.normal(0.0, 0.02, 400)
+    low, high = paired.mean_interval(gaps)
+    assert 0.0 < low < 0.01 < high < 0.02
+    assert paired.mean_interval(gaps) == (low, high) != paired.mean_interval(gaps, seed=1)
+    assert paired.mean_interval(np.zeros(400)) == (0.0, 0.0)

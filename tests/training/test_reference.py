@@ -47,6 +47,18 @@ def test_quantiles_are_those_of_numpy(found: Reference) -> None:
     assert image.quantiles == pytest.approx(np.quantile(means, QUANTILES).tolist(), rel=1e-5)
 
 
+def test_rows_at_most_at_each_quantile_are_counted() -> None:
+    """Two thirds have the same number: what is at most that number is no share that quantiles are taken at."""
+    given = evidence(inputs=ROW)
+    column = given.dataset.validation.columns["amount"]
+    column[:] = np.where(np.arange(len(column)) % 3 == 0, 2.0, 1.0)[:, None]
+    probabilities = np.full((len(column), 3), 1 / 3, dtype=np.float32)
+    amount = reference.fit(ROW, given.dataset.validation, probabilities).inputs["amount"]
+    assert isinstance(amount, NumbersReference)
+    assert amount.at_most[0] == pytest.approx(float((column == 1.0).mean()), abs=1e-6)
+    assert amount.at_most[-1] == 1.0
+
+
 def test_a_column_without_values_has_no_quantiles() -> None:
     """All missing."""
     given = evidence(inputs=ROW)

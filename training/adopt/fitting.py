@@ -13,7 +13,6 @@ from clipmax.inputs import Input, Tensor
 from clipmax.manifest import Metrics
 from clipmax.reference import Reference
 from training import abstention, calibration, conformal, metrics, reference
-from training.adopt import probes
 from training.adopt.running import Graph
 from training.data.dataset import Indices, Split, halves
 
@@ -46,7 +45,7 @@ def fit(
     test: Labelled | None,
     risk: float,
 ) -> Fitted:
-    """As after a training run: one half of validation fits the temperature, the other the thresholds, test measures.
+    """As after a training run: validation fits the temperature, its second half the thresholds, and test measures.
 
     Args:
         build: temperature → the graph.
@@ -68,18 +67,18 @@ def fit(
 
 def _temperature(content: bytes, validation: Labelled) -> float:
     """Rounded to what the graph holds, so that graph and manifest agree."""
-    selection, _ = halves(validation.labels)
-    (logits,) = Graph(content, "graph").run(["logits"], probes.take(validation.tensors, selection))
-    return float(np.float32(calibration.fit_temperature(logits, validation.labels[selection])))
+    (logits,) = Graph(content, "graph").run(["logits"], validation.tensors)
+    return float(np.float32(calibration.fit_temperature(logits, validation.labels)))
 
 
 def _with_promises(
     fitted: Fitted, graph: Graph, inputs: tuple[Input, ...], validation: Labelled, *, risk: float
 ) -> Fitted:
-    (found,) = graph.run(["probabilities"], validation.tensors)
-    selection, held_out = halves(validation.labels)
-    probabilities, labels = found[held_out], validation.labels[held_out]
-    hint = (found[selection], validation.labels[selection])
+    logits, found = graph.run(["logits", "probabilities"], validation.tensors)
+    first, second = halves(validation.labels)
+    apart = calibration.apart(logits, validation.labels, fitted.temperature)
+    probabilities, labels = apart[second], validation.labels[second]
+    hint = (found[first], validation.labels[first])
     return replace(
         fitted,
         conformal=Tables(

@@ -96,8 +96,12 @@ class Events:
     left_out: Mapping[str, int]
 
 
-def read(source: EventSource) -> Events:
+def read(source: EventSource, *, items: tuple[str, ...] | None = None) -> Events:
     """Read, check, clean and split.
+
+    Args:
+        source: the `[data]` section.
+        items: only these, in this order; None: those with enough rows before the test.
 
     Raises:
         Refusal: what `frames.read` refuses; a column that is not there; a row without a basket, an item or a time, or
@@ -108,8 +112,8 @@ def read(source: EventSource) -> Events:
     frame, left_out = _clean(source, _columns(source, frames.read(source.file)))
     _check_baskets(source, frame)
     end = _day(source.test_from)
-    items = _items(source, frame, end)
-    known = frame.filter(pl.col(_ITEM).is_in(items))
+    items = items or _items(source, frame, end)
+    known = _of_items(source, frame, items)
     left_out["of rare or new items"] = frame.height - known.height
     customers = tuple(known[_CUSTOMER].unique().sort())
     purchases = _purchases(known, items, customers)
@@ -230,6 +234,14 @@ def _items(source: EventSource, frame: pl.DataFrame, end: float) -> tuple[str, .
     if fault:
         raise Refusal(source.file, f"column {source.item!r}", expected=fault, found="these items")
     return items
+
+
+def _of_items(source: EventSource, frame: pl.DataFrame, items: tuple[str, ...]) -> pl.DataFrame:
+    known = frame.filter(pl.col(_ITEM).is_in(items))
+    if not known.height:
+        expected = f"at least one of the {len(items):,} items that are asked about"
+        raise Refusal(source.file, f"column {source.item!r}", expected=expected, found="none of them")
+    return known
 
 
 def _purchases(known: pl.DataFrame, items: tuple[str, ...], customers: tuple[str, ...]) -> Purchases:

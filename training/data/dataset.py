@@ -80,14 +80,15 @@ class Dataset:
 
     @property
     def selection(self) -> Split:
-        """The half of the validation split that chooses the epoch and fits the temperature."""
+        """The half of the validation split that chooses: the epoch, and of a search the winner."""
         return self.validation.take(halves(self.validation.labels)[0])
 
     @property
     def calibration(self) -> Split:
-        """The other half, which only conformal scores and the abstention threshold are fitted on.
+        """The other half, which gives conformal scores, abstention threshold and novelty values, and chooses nothing.
 
-        Their promises hold for rows that nothing else was fitted on.
+        Their promises are for rows that chose nothing before. It helps to fit the temperature, so its own scores are
+        taken at temperatures fitted without their row.
         """
         return self.validation.take(halves(self.validation.labels)[1])
 

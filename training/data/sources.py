@@ -25,6 +25,6 @@ def read(source: Source, *, text_length: int = Texts().max_length) -> Dataset:
     if isinstance(source, FolderSource):
         return folders.read(source)
     if isinstance(source, EventSource):
-        expected = "rows with one label each; purchases are for `clipmax train` and `clipmax baselines`"
+        expected = "rows with one label each; purchases are for train, baselines, evaluate and compare"
         raise Refusal(source.file, "data.source", expected=expected, found="'events'")
     return images.read_npz(source)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, optim
 
 from clipmax.refusal import Refusal
+from training import parity
 from training.config import Run
 from training.heads import table
 from training.heads.chunked import CHUNK
@@ -21,9 +22,11 @@ _FLOAT = 4
 _TABLES = {"full": 4, "chunked": 4, "sampled": 1, "plif": 4, "sigsoftmax": 4, "mixture": 4, "adaptive": 4}
 """Copies of the class vectors while training: with a dense gradient and two moments of Adam there are four."""
 
-_EXTRA_TABLES = 7
-"""Copies beside them at the worst moment, while the exported graph is checked: a run of a million classes stood 3.9 GB
-above its data then, 7.5 copies with the one that the model has."""
+_LOADED = 2
+"""Copies beside the model's while the exported graph is loaded: its file's content and the session's."""
+
+_CHECKED_LOGIT = 16
+"""Bytes that onnxruntime takes for each logit of the rows that the graph is checked on; measured."""
 
 _LOGITS = {"full": 3, "plif": 10, "sigsoftmax": 4, "mixture": 5}
 """Numbers a logit while training, measured, of a mixture each component's; of the other heads two."""
@@ -44,12 +47,12 @@ class Cost:
     step_bytes: int
     """While training."""
     peak_bytes: int
-    """While a checkpoint or the version is written."""
+    """At the worst moment of the run, with the best epoch's copy and while the exported graph is loaded and checked."""
 
     def line(self) -> str:
         return (
             f"last layer: about {self.step_seconds * 1e3:,.1f} ms and {self.step_bytes / 1e6:,.0f} MB a step, "
-            f"{self.peak_bytes / 1e6:,.0f} MB while writing a checkpoint or the version"
+            f"{self.peak_bytes / 1e6:,.0f} MB at most in the whole run"
         )
 
 
@@ -74,10 +77,10 @@ def check_memory(run: Run, classes: int, available: int | None = None) -> None:
         Refusal: more memory than there is, or a graph of more than 2 GB; with the largest K that fits.
     """
     available = available_bytes() if available is None else available
-    fitting = bisect_right(range(classes + 1), available, key=lambda count: _most_bytes(run, count)) - 1
+    fitting = bisect_right(range(classes + 1), available, key=lambda count: _peak_bytes(run, count)) - 1
     most = min(fitting, _GRAPH_LIMIT // _table(run, 1))
     if classes > most:
-        needed = _most_bytes(run, classes)
+        needed = _peak_bytes(run, classes)
         raise Refusal(
             "configuration",
             "classes",
@@ -110,16 +113,15 @@ def _cgroup() -> int | None:
         return None
 
 
-def _most_bytes(run: Run, classes: int) -> int:
-    return max(_step_bytes(run, classes), _peak_bytes(run, classes))
-
-
 def _step_bytes(run: Run, classes: int) -> int:
     return _table(run, classes) * _TABLES[run.head.name] + _batch(run, classes)
 
 
 def _peak_bytes(run: Run, classes: int) -> int:
-    return _table(run, classes) * (_TABLES[run.head.name] + _EXTRA_TABLES)
+    """The largest of three: training, with a copy of the best weights; loading the graph; running it."""
+    table, rows = _table(run, classes), max(parity.batches(classes))
+    checked = rows * classes * _CHECKED_LOGIT
+    return max(table + _step_bytes(run, classes), (1 + _LOADED) * table, 2 * table + checked)
 
 
 def _table(run: Run, classes: int) -> int:

@@ -75,9 +75,8 @@ def look_rows(rows: int, classes: int) -> Integers:
     return np.arange(kept, dtype=np.int64) * rows // kept
 
 
-def fit_temperature(model: Classifier, dataset: Dataset) -> float:
-    """The temperature over all classes, on the rows that choose the epoch; of 10⁹ logits and more on part of them."""
-    held_out = dataset.selection
+def fit_temperature(model: Classifier, dataset: Dataset, held_out: Split) -> float:
+    """The temperature over all classes, on rows not trained on; of 10⁹ logits and more on part of them."""
     held_out = held_out.take(look_rows(len(held_out), len(dataset.labels)))
     chunks = list(_hidden(model, dataset, held_out))
 

@@ -27,7 +27,7 @@ class MeasuredTop:
     """What the model reached.
 
     Args:
-        validation: the rows that chose the epoch and fitted the temperature, judged.
+        validation: the rows that chose the epoch, judged.
         test: the test split, judged.
         metrics: of `test`.
         head: for the manifest.

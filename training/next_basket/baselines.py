@@ -17,6 +17,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 
 from clipmax.refusal import Refusal
+from training import paired
 from training.config import EventSource, Source
 from training.data import baskets
 from training.data.baskets import Events, Task
@@ -190,7 +191,7 @@ def judge(scorer: Scorer, task: Task, items: int) -> tuple[Ranked, Ranked]:
     parts = [
         _judge_rows(scorer(bought), task.baskets[rows], bought.seen) for rows, bought in histories.chunks(task, items)
     ]
-    return _joined([whole for whole, _ in parts]), _joined([new for _, new in parts])
+    return ranking.joined([whole for whole, _ in parts]), ranking.joined([new for _, new in parts])
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ def _figures(one: Reached, best: Reached) -> BaselineFigures:
     return BaselineFigures(
         name=one.name,
         setting=one.setting,
-        behind_best=None if one is best else ranking.difference(one.whole.ndcg, best.whole.ndcg),
+        behind_best=None if one is best else paired.mean_interval(best.whole.ndcg - one.whole.ndcg),
         ndcg_at_10=ndcg,
         recall_at_20=recall,
         new_ndcg_at_10=new_ndcg,
@@ -239,10 +240,6 @@ def _fitted(baseline: Baseline, task: Task, items: int, setting: float) -> Score
 
 def _judge_rows(scores: Floats, baskets: Sequence[Indices], seen: Flags) -> tuple[Ranked, Ranked]:
     return ranking.judge(ranking.first(scores), baskets), ranking.judge_new(scores, baskets, seen)
-
-
-def _joined(parts: Sequence[Ranked]) -> Ranked:
-    return Ranked(np.concatenate([one.ndcg for one in parts]), np.concatenate([one.recall for one in parts]))
 
 
 def _same_for_all(scores: Floats) -> Scorer:

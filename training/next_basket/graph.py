@@ -13,12 +13,9 @@ from clipmax.history import FIRST_ITEM_CODE
 from clipmax.inputs import HistoryInput, tensors
 from clipmax.manifest import FULL_OUTPUTS, MODEL_FILE
 from clipmax.refusal import Refusal
-from training import answers, onnx_file
+from training import answers, onnx_file, parity
 from training.next_basket.bought import DECAY_DAYS
 from training.next_basket.logit import Logit
-
-TOLERANCE = 1e-5
-PARITY_BATCHES = (1, 7, 256)
 
 Floats = npt.NDArray[np.float32]
 
@@ -75,7 +72,9 @@ def to_onnx(module: NextBasket, schema: HistoryInput) -> bytes:
     free = {0: torch.export.Dim("batch", min=1), 1: torch.export.Dim.DYNAMIC}
     example = torch.from_numpy(np.zeros((2, 12, 2), dtype=np.float32))
     model = onnx_file.export(module, (example,), inputs=[schema.name], outputs=FULL_OUTPUTS, free_axes=(free,))
-    return onnx_file.checked(model.SerializeToString())
+    content = model.content()
+    onnx_file.check(content)
+    return content
 
 
 def run(module: NextBasket, tensor: Floats) -> list[Floats]:
@@ -95,7 +94,7 @@ def check_parity(graph: bytes, module: NextBasket, schema: HistoryInput, instanc
     """
     session = answers.session(graph)
     worst = 0.0
-    for batch in PARITY_BATCHES:
+    for batch in parity.BATCHES:
         rows = [instances[place % len(instances)] for place in range(max(batch, len(instances)))]
         for start in range(0, len(rows), batch):
             inputs = tensors((schema,), rows[start : start + batch])
@@ -107,6 +106,6 @@ def check_parity(graph: bytes, module: NextBasket, schema: HistoryInput, instanc
 
 def _difference(expected: Floats, found: Floats, what: str) -> float:
     difference = float(np.abs(expected - found).max())
-    if not (np.isfinite(found).all() and difference <= TOLERANCE):  # a NaN of torch's is refused too
-        raise Refusal(MODEL_FILE, what, expected=f"at most {TOLERANCE}", found=f"{difference:.3g}")
+    if not (np.isfinite(found).all() and difference <= parity.TOLERANCE):  # a NaN of torch's is refused too
+        raise Refusal(MODEL_FILE, what, expected=f"at most {parity.TOLERANCE}", found=f"{difference:.3g}")
     return difference

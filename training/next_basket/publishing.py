@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from clipmax import manifest
+from clipmax import files, manifest
 from clipmax.history import History
 from clipmax.inputs import HistoryInput, tensors
 from clipmax.manifest import FULL_OUTPUTS, MODEL_FILE
@@ -24,6 +24,9 @@ from training.next_basket import graph
 from training.next_basket.graph import NextBasket
 from training.next_basket.logit import Logit
 from training.report import baskets as report
+
+SECTIONS = frozenset({"name", "seed", "threads", "models", "runs", "data", "baskets"})
+"""What of a run's file a model of purchases knows; the seed changes nothing, because there is no chance in it."""
 
 _GOLDEN_ROWS = 12
 _GOLDEN_LENGTH = 50
@@ -57,10 +60,9 @@ def publish(made: Made) -> Path:
     """
 
     def write(folder: Path, version: int) -> None:
-        files = {MODEL_FILE: made.graph, **report.files(_report(made, version))}
-        for name, content in files.items():
+        for name, content in {MODEL_FILE: made.graph, **report.files(_report(made, version))}.items():
             (folder / name).write_bytes(content)
-        manifest.write(folder, _document(made, version, files))
+        manifest.write(folder, _document(made, version, folder))
 
     repository = Repository(made.run.models)
     try:
@@ -119,11 +121,13 @@ def _golden(made: Made) -> list[dict[str, Any]]:
     ]
 
 
-def _document(made: Made, version: int, files: Mapping[str, bytes]) -> dict[str, Any]:
+def _document(made: Made, version: int, folder: Path) -> dict[str, Any]:
     run, events = made.run, made.events
     steps = max(1, made.fitted.steps)
+    members = provenance.members(run, version, files.records(folder), epochs=steps, best_epoch=steps)
     return {
-        **provenance.members(run, version, files, epochs=steps, best_epoch=steps),
+        **members,
+        "training": {**members["training"], "configuration": _configuration(run)},
         "inputs": [made.schema.model_dump(mode="json")],
         "outputs": list(FULL_OUTPUTS),
         "labels": list(events.items),
@@ -132,6 +136,11 @@ def _document(made: Made, version: int, files: Mapping[str, bytes]) -> dict[str,
         "data": {"fingerprint": made.fingerprint, "files": dict(events.files), "rows": _rows(made)},
         "golden": _golden(made),
     }
+
+
+def _configuration(run: Run) -> dict[str, Any]:
+    """Without what means nothing here."""
+    return {name: value for name, value in provenance.portable(run).items() if name in SECTIONS}
 
 
 def _rows(made: Made) -> dict[str, int]:
@@ -153,6 +162,6 @@ def _report(made: Made, version: int) -> report.BasketsReport:
         left_out=dict(made.events.left_out),
         fingerprint=made.fingerprint,
         files=dict(made.events.files),
-        configuration=provenance.portable(made.run),
+        configuration=_configuration(made.run),
         environment=report.environment(),
     )

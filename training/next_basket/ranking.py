@@ -1,4 +1,4 @@
-"""Scores of all items and what was bought → NDCG@10 and recall@20, one value a customer, and how sure a difference is.
+"""Scores of all items and what was bought → NDCG@10 and recall@20, one value a customer.
 
 Every item is ranked: figures over a sample of the items order models differently (Krichene & Rendle 2020).
 """
@@ -17,8 +17,6 @@ Flags = npt.NDArray[np.bool_]
 
 NDCG_DEPTH = 10
 RECALL_DEPTH = 20
-_RESAMPLES = 2000
-_INTERVAL = (0.025, 0.975)
 _DISCOUNTS = 1.0 / np.log2(np.arange(2, NDCG_DEPTH + 2))
 
 
@@ -38,6 +36,11 @@ class Ranked:
     @property
     def means(self) -> tuple[float, float]:
         return float(self.ndcg.mean()), float(self.recall.mean())
+
+
+def joined(parts: Sequence[Ranked]) -> Ranked:
+    """Of customers one part after the other."""
+    return Ranked(np.concatenate([one.ndcg for one in parts]), np.concatenate([one.recall for one in parts]))
 
 
 def first(scores: Floats, depth: int = RECALL_DEPTH) -> Indices:
@@ -90,15 +93,3 @@ def judge_new(scores: Floats, baskets: Sequence[Indices], bought: Flags) -> Rank
         return Ranked(np.zeros(0), np.zeros(0))
     hidden = np.where(bought[rows], -np.inf, scores[rows])
     return judge(first(hidden), [unseen[row] for row in rows])
-
-
-def difference(before: Floats, after: Floats, *, seed: int = 0) -> tuple[float, float]:
-    """95 % interval of the mean of after - before, by the paired bootstrap over customers (Efron & Tibshirani 1993).
-
-    Shape: both float [R], a figure of the same customers in the same order.
-    """
-    gaps = np.asarray(after, dtype=np.float64) - before
-    generator = np.random.default_rng(seed)
-    means = [gaps[generator.integers(len(gaps), size=len(gaps))].mean() for _ in range(_RESAMPLES)]
-    low, high = np.quantile(means, _INTERVAL)
-    return float(low), float(high)

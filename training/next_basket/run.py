@@ -22,11 +22,9 @@ from training.next_basket.baselines import BASELINES, LOGIT
 from training.next_basket.bought import Past
 from training.next_basket.graph import NextBasket
 from training.next_basket.logit import Logit
+from training.next_basket.publishing import SECTIONS
 
 INPUT = "history"
-_SECTIONS = frozenset({"name", "seed", "threads", "models", "runs", "data", "baskets"})
-"""What of a run's file a model of purchases knows; the seed changes nothing, because there is no chance in it."""
-
 Say = Callable[[str], None]
 
 
@@ -148,8 +146,8 @@ def _schema(events: Events, run: Run) -> HistoryInput:
 
 def _check_sections(run: Run) -> None:
     """A value that changes nothing would be taken for one that does."""
-    for name in sorted(run.model_fields_set - _SECTIONS):
-        expected = f"only {', '.join(sorted(_SECTIONS - {'name', 'models', 'runs'}))} where data are purchases"
+    for name in sorted(run.model_fields_set - SECTIONS):
+        expected = f"only {', '.join(sorted(SECTIONS - {'name', 'models', 'runs'}))} where data are purchases"
         raise Refusal(run.name, name, expected=expected, found="this section")
 
 

@@ -29,6 +29,7 @@ from training.measurement import Measured
 from training.report import figures, novelty
 from training.report.mistakes import most_confident
 from training.report.verdicts import verdicts
+from training.slope import Line
 
 COVERAGES = (0.8, 0.9, 0.95, 0.99)
 _PAIRS = 50
@@ -44,6 +45,7 @@ class Circumstances:
         findings: what reading the data found worth saying.
         origin: the version that the run went on from.
         history: of the search that the configuration is the winner of.
+        line: by which a row's entropy changes its logits, if it does.
     """
 
     run: Run
@@ -58,6 +60,7 @@ class Circumstances:
     findings: Sequence[str] = ()
     origin: Origin | None = None
     history: History | None = None
+    line: Line | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +92,11 @@ def _figures(evidence: Evidence) -> figures.Report:
         training_seconds=seconds,
         best_epoch=evidence.best_epoch,
         temperature=evidence.temperature,
-        validation=split_figures(evidence.measured.selection, evidence.temperature),
-        temperature_error=calibration.log_error(evidence.measured.selection.logits, evidence.temperature),
-        test=split_figures(evidence.measured.test, evidence.temperature, fitted_on=evidence.measured.selection),
+        validation=split_figures(evidence.measured.validation, evidence.temperature),
+        temperature_error=calibration.log_error(evidence.measured.validation.logits, evidence.temperature),
+        slope=evidence.line.slope if evidence.line else None,
+        slope_center=evidence.line.center if evidence.line else None,
+        test=split_figures(evidence.measured.test, evidence.temperature, fitted_on=evidence.measured.validation),
         epochs=epochs,
         clipping=clipping_figures(run, epochs),
         softmax=tuple(diagnostics.sentences(epochs[evidence.best_epoch - 1].diagnostics)),
@@ -281,11 +286,11 @@ def _data(evidence: Evidence) -> figures.Data:
     calibration = len(dataset.validation) - selected
     uses = (
         ("train", len(dataset.train), "weights and encoders were fitted on it"),
-        ("validation, first half", selected, "chose the epoch and fitted the temperature"),
+        ("validation, first half", selected, "chose the epoch; fitted the temperature with the other half"),
         (
             "validation, second half",
             calibration,
-            "gave the conformal scores, the abstention threshold and the novelty values",
+            "chose nothing; gave the conformal scores, the abstention threshold and the novelty values",
         ),
         ("test", len(dataset.test), "read once, at the end; nothing was chosen by it"),
     )

@@ -249,6 +249,8 @@ class Report(_Part):
     best_epoch: int
     temperature: float
     temperature_error: Number = Field(default=None, description="standard error of its logarithm")
+    slope: Number = Field(default=None, description="null, or: logits are times 1 + slope · (entropy - slope_center)")
+    slope_center: Number = None
     validation: SplitFigures
     test: SplitFigures
     epochs: tuple[EpochFigures, ...]

@@ -98,7 +98,11 @@ def _data(circumstances: Circumstances, measured: MeasuredTop) -> Data:
         circumstances,
         (
             ("train", len(dataset.train), "weights and encoders were fitted on it"),
-            ("validation, first half", len(measured.validation), "chose the epoch and fitted the temperature"),
+            (
+                "validation, first half",
+                len(measured.validation),
+                "chose the epoch; fitted the temperature with the other half",
+            ),
             ("test", len(dataset.test), "read once, at the end; nothing was chosen by it"),
         ),
     )

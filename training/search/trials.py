@@ -13,7 +13,7 @@ import numpy as np
 from tqdm import tqdm
 
 from clipmax.refusal import Refusal
-from training import loop, metrics
+from training import calibration, loop, metrics
 from training import run as running
 from training.config import Run
 from training.data.dataset import Dataset
@@ -107,7 +107,7 @@ def _suggest(trial: Trial, space: Space) -> Mapping[str, float]:
 
 
 def _value(trial: Trial, ready: Ready, parameters: Mapping[str, float]) -> float:
-    """The log loss that the exported graph would have on the half of validation that chooses and calibrates."""
+    """The log loss on validation's first half, at the temperature that fits it: the second half chooses nothing."""
     from optuna import TrialPruned
 
     def on_epoch(progress: Progress) -> None:
@@ -120,16 +120,18 @@ def _value(trial: Trial, ready: Ready, parameters: Mapping[str, float]) -> float
     run = apply(ready.run, parameters)
     progress, dataset = running.begin(replace(ready, run=run))
     loop.fit(progress, run, dataset, on_epoch=on_epoch)
-    return _log_loss(progress.model, dataset, float(running.calibrated(progress, dataset).temperature))
+    return _log_loss(running.chosen(progress, dataset), dataset)
 
 
-def _log_loss(model: Classifier, dataset: Dataset, temperature: float) -> float:
+def _log_loss(model: Classifier, dataset: Dataset) -> float:
     """On the half of validation that chooses; of very many classes on part of it, over all classes chunk by chunk."""
     held_out = dataset.selection
     if model.head is not None:
+        temperature = judging.fit_temperature(model, dataset, held_out)
         looked = held_out.take(judging.look_rows(len(held_out), model.head.classes))
         return float(judging.judge(model, dataset, looked, temperature).log_loss.mean())
-    return metrics.log_loss(loop.logits_of(model, dataset, held_out) / temperature, held_out.labels)
+    logits = loop.logits_of(model, dataset, held_out)
+    return metrics.log_loss(logits, held_out.labels, calibration.fit_temperature(logits, held_out.labels))
 
 
 def _identity(ready: Ready) -> str:

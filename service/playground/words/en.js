@@ -126,8 +126,11 @@ export const en = {
 
   "failure.where": "Where:",
   "failure.retry": "Try again",
+  "failure.again": "This page tries again by itself in {seconds} s.",
   "problem.UNREACHABLE": "No answer",
   "problem.UNREACHABLE.detail": "The service cannot be reached. It may have been stopped, or the network is down.",
+  "problem.UNAVAILABLE": "The service is not available",
+  "problem.UNAVAILABLE.detail": "It may be starting, or have more to do than it can.",
   "problem.ANSWER_INVALID": "Something else answered",
   "problem.NOT_A_NUMBER": "Not a number",
   "problem.NOT_A_NUMBER.detail": "Write digits, with a point for decimals, or leave it empty for missing.",

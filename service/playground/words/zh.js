@@ -126,8 +126,11 @@ export const zh = {
 
   "failure.where": "位置：",
   "failure.retry": "重试",
+  "failure.again": "此页面将在 {seconds} 秒后自动重试。",
   "problem.UNREACHABLE": "没有回答",
   "problem.UNREACHABLE.detail": "无法连接到服务。它可能已停止，或网络已断开。",
+  "problem.UNAVAILABLE": "服务暂不可用",
+  "problem.UNAVAILABLE.detail": "它可能正在启动，或请求过多。",
   "problem.ANSWER_INVALID": "回答的不是本服务",
   "problem.NOT_A_NUMBER": "不是数字",
   "problem.NOT_A_NUMBER.detail": "请写数字，小数用点号；留空表示缺失。",

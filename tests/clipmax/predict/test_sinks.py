@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,9 @@ import polars as pl
 import pytest
 
 from clipmax.client import Prediction, TopLabel
+from clipmax.client.prediction import History
 from clipmax.predict.asking import Answered
-from clipmax.predict.sinks import Sink, to_file
+from clipmax.predict.sinks import Sink, line, to_file
 from clipmax.refusal import Refusal
 
 TOP = (TopLabel('a "b", c', 0.75), TopLabel("d", 0.25))
@@ -89,3 +91,11 @@ def test_another_suffix_is_refused(name: str, tmp_path: Path) -> None:
     """With those there are."""
     with pytest.raises(Refusal, match=r"ends in \.csv, \.jsonl, \.parquet"):
         to_file(tmp_path / name)
+
+
+def test_a_line_says_what_is_odd_about_its_row() -> None:
+    """Values outside the range of training; a customer of whom nothing is known."""
+    prior = dataclasses.replace(PREDICTION, out_of_range=False, history=History(known=0, unknown=3, prior=True))
+    assert line(PREDICTION) == 'a "b", c  75.00%  (d 25.00%)  out of range'
+    assert line(prior) == 'a "b", c  75.00%  (d 25.00%)  no item known'
+    assert line(dataclasses.replace(prior, history=History(known=1, unknown=2, prior=False))).endswith("25.00%)")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import itertools
+import json
 import math
 import sys
 from decimal import Decimal
@@ -70,6 +71,34 @@ def test_other_marks_of_missing_values_are_known(tmp_path: Path) -> None:
     """As many as are named; then an empty cell is a word."""
     path = write(tmp_path / "a.csv", f"{HEADER}?,1,NA,\n")
     assert read(path, Columns(PEOPLE, ["?", "NA"]))[0] == [{"age": None, "city": "", "note": ""}]
+
+
+HISTORY = {"items": ["tea", "cup"], "days_ago": [3.0, 40.5]}
+SHOP = ModelMetadata("shop", 1, ("cup", "tea"), (InputMetadata("bought", "history", "", ()),), Limits())
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "row"),
+    [
+        ("a.jsonl", json.dumps({"who": "ann", **HISTORY}), HISTORY),
+        ("b.jsonl", json.dumps({"who": "ann", "bought": HISTORY}), {"bought": HISTORY}),
+        ("c.csv", 'who,days_ago,items\nann,"[3, 40.5]","[""tea"", ""cup""]"\n', HISTORY),
+        ("d.csv", "bought\n" + json.dumps(json.dumps(HISTORY)).replace('\\"', '""') + "\n", {"bought": HISTORY}),
+        ("e.csv", "items,days_ago\ntea,3\n", {"items": "tea", "days_ago": 3}),
+    ],
+)
+def test_histories_are_one_column_or_two(name: str, text: str, row: dict[str, Any], tmp_path: Path) -> None:
+    """As the model's input or as what it is made of; in a CSV as JSON, and what is none stays, to be refused."""
+    assert read(write(tmp_path / name, text), Columns(SHOP, [""])) == ([row], [])
+
+
+def test_histories_are_lists_in_parquet(tmp_path: Path) -> None:
+    """As a data frame has them; without them the message names what is wanted."""
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"who": ["ann"], **{name: [value] for name, value in HISTORY.items()}}).write_parquet(path)
+    assert read(path, Columns(SHOP, [""])) == ([HISTORY], [])
+    with pytest.raises(Refusal, match="expected one named 'bought', or items and days_ago"):
+        read(write(tmp_path / "a.csv", "who\nann\n"), Columns(SHOP, [""]))
 
 
 def test_json_lines_keep_their_types(tmp_path: Path) -> None:

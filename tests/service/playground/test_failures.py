@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -82,8 +83,8 @@ def test_too_long_a_text_is_told_to_be_shortened(bounded_page: Page, size: int) 
     bounded_page.wait_for_selector(LABEL)
 
 
-def test_a_busy_service_says_so_and_may_be_asked_again(bounded_page: Page, bounded: Running) -> None:
-    """429."""
+def test_a_busy_service_says_so_and_is_asked_again_when_it_said(bounded_page: Page, bounded: Running) -> None:
+    """429; nobody needs to press anything."""
     choose(bounded_page, "tickets")
     found = None
     with flooding(bounded.url):
@@ -95,7 +96,7 @@ def test_a_busy_service_says_so_and_may_be_asked_again(bounded_page: Page, bound
                 break
     assert found is not None
     assert "The service is busy" in found
-    bounded_page.get_by_role("button", name=RETRY).click()
+    assert "This page tries again by itself in 2 s." in found
     bounded_page.wait_for_selector(LABEL)
 
 
@@ -116,8 +117,34 @@ def test_a_service_that_is_not_degraded_does_not(page: Page) -> None:
     assert page.locator("#degraded").is_hidden()
 
 
+@contextmanager
+def nothing_behind(port: int) -> Iterator[None]:
+    """What stands in front of a service answers for it, as it does while that starts: 503, to be asked in a second."""
+
+    class Front(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(HTTPStatus.SERVICE_UNAVAILABLE)
+            self.send_header("Retry-After", "1")
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(b"<h1>503 Service Temporarily Unavailable</h1>")
+
+        def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the name it has there
+            """Nothing on the tests' output."""
+
+    with ThreadingHTTPServer(("127.0.0.1", port), Front) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield
+        finally:
+            server.shutdown()
+            thread.join()
+
+
 def test_a_service_that_is_gone_and_comes_back(chromium: Browser, copied: Path, tmp_path: Path) -> None:
-    """No answer, in words; what was typed stays and is asked again."""
+    """Gone, then 503, then there again: said in words, and asked by the page itself; what was typed stays."""
     with serving(copied, tmp_path) as first:
         tabs = watched(chromium, first.url)
         page = next(tabs)
@@ -126,10 +153,29 @@ def test_a_service_that_is_gone_and_comes_back(chromium: Browser, copied: Path, 
         page.wait_for_selector(LABEL)
     page.fill("textarea", "I have lost my card")
     page.wait_for_selector(".failure:has-text('The service cannot be reached')")
-    with serving(copied, tmp_path, "--port", str(first.port)):
+    with nothing_behind(first.port):
         page.get_by_role("button", name=RETRY).click()
+        page.wait_for_selector(".failure:has-text('The service is not available')")
+        assert "It may be starting" in page.locator(".failure").inner_text()
+        assert "This page tries again by itself in 4 s." in page.locator(".failure").inner_text()
+    with serving(copied, tmp_path, "--port", str(first.port)):
         page.wait_for_selector(LABEL)
         assert page.locator("textarea").input_value() == "I have lost my card"
+        assert next(tabs, None) is None
+
+
+def test_the_page_itself_waits_for_a_service_that_has_gone(chromium: Browser, copied: Path, tmp_path: Path) -> None:
+    """Another model is chosen meanwhile: that is told, and opened once the service is there."""
+    with serving(copied, tmp_path) as first:
+        tabs = watched(chromium, first.url)
+        page = next(tabs)
+        choose(page, "flowers")
+        page.wait_for_selector(LABEL)
+    page.get_by_label("Model", exact=True).select_option("tickets")
+    page.wait_for_selector("#notice .failure:has-text('by itself in 2 s')")
+    with serving(copied, tmp_path, "--port", str(first.port)):
+        page.wait_for_selector("textarea")
+        assert page.locator("#notice .failure").count() == 0
         assert next(tabs, None) is None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,13 +23,20 @@ if TYPE_CHECKING:
 KEY = "a-key-of-a-test"
 
 
-@pytest.fixture
-def guarded(page_models: Path, tmp_path: Path) -> Iterator[Running]:
-    """The same models behind a key."""
-    keys = tmp_path / "keys"
+@contextmanager
+def behind_a_key(models_folder: Path, folder: Path) -> Iterator[Running]:
+    """The same models, for whoever has the key in the folder's file `keys`."""
+    keys = folder / "keys"
     keys.write_text(line_of(KEY))
     flags = ("--default-model", "flowers", "--api-keys-file", str(keys), "--watch-seconds", "0.1")
-    with serving(page_models, tmp_path, *flags) as running:
+    with serving(models_folder, folder, *flags) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def guarded(page_models: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One service for all tests that leave its key as it is."""
+    with behind_a_key(page_models, tmp_path_factory.mktemp("guarded")) as running:
         yield running
 
 
@@ -78,21 +86,22 @@ def test_it_asks_for_a_key_and_keeps_it_in_memory_only(guarded_page: Page) -> No
 
 
 def test_a_key_that_is_changed_is_asked_for_again_and_nothing_is_lost(
-    guarded_page: Page, guarded: Running, tmp_path: Path
+    chromium: Browser, page_models: Path, tmp_path: Path
 ) -> None:
     """What was typed stands there with its answer."""
-    page = guarded_page
-    give(page, "/#tickets", KEY)
-    page.fill("textarea", "I lost my card")
-    page.wait_for_selector(LABEL)
-    (tmp_path / "keys").write_text(line_of("another"))
-    wait_for(guarded, "keys read")
-    page.fill("textarea", "I have lost my card")
-    page.wait_for_selector("text=This key was not accepted")
-    page.get_by_label("API key").fill("another")
-    page.get_by_role("button", name="Use it").click()
-    page.wait_for_selector(LABEL)
-    assert page.locator("textarea").input_value() == "I have lost my card"
+    with behind_a_key(page_models, tmp_path) as running:
+        for page in watched(chromium, running.url):
+            give(page, "/#tickets", KEY)
+            page.fill("textarea", "I lost my card")
+            page.wait_for_selector(LABEL)
+            (tmp_path / "keys").write_text(line_of("another"))
+            wait_for(running, "keys read")
+            page.fill("textarea", "I have lost my card")
+            page.wait_for_selector("text=This key was not accepted")
+            page.get_by_label("API key").fill("another")
+            page.get_by_role("button", name="Use it").click()
+            page.wait_for_selector(LABEL)
+            assert page.locator("textarea").input_value() == "I have lost my card"
 
 
 def test_with_the_key_the_report_can_be_saved(guarded_page: Page, tmp_path: Path) -> None:
@@ -121,6 +130,19 @@ def test_the_interface_asks_for_a_key_and_can_be_tried_out_with_it(guarded_page:
     assert KEY not in str(page.evaluate(stored))
     page.reload()
     page.wait_for_selector("text=This service asks for a key")
+
+
+def test_the_interface_asks_for_a_key_in_chinese(guarded_page: Page) -> None:
+    """Where Chinese was chosen on the playground; also that a key was wrong."""
+    page = guarded_page
+    page.goto("/")
+    page.get_by_role("button", name="中文").click()
+    page.goto("/docs")
+    page.wait_for_selector("text=此服务需要密钥")
+    assert page.locator("#key-form").get_attribute("lang") == "zh-Hans"
+    page.get_by_label("API 密钥").fill("wrong")
+    page.get_by_role("button", name="使用").click()
+    page.wait_for_selector("text=此密钥未被接受。")
 
 
 def test_axe_finds_nothing_where_the_interface_asks_for_a_key(guarded_page: Page, axe: str) -> None:

@@ -14,6 +14,7 @@ from clipmax.refusal import Refusal
 from tests import artifacts
 from tests.training.approximate import clustered
 from training.approximate import export, layer
+from training.data.dataset import Split
 
 
 @pytest.fixture(scope="module")
@@ -21,10 +22,15 @@ def exact(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return clustered.publish(tmp_path_factory.mktemp("models"), abstention=artifacts.ABSTENTION)
 
 
+def splits() -> list[Split]:
+    """Rows to fit, to choose and to judge by."""
+    return [clustered.rows(400, seed=seed) for seed in (3, 1, 2)]
+
+
 @pytest.fixture(scope="module")
 def made(exact: Path) -> Path:
     """The approximate version beside it."""
-    return export.export(exact, clustered.rows(400, seed=1), clustered.rows(400, seed=2), limit_ms=math.inf)
+    return export.export(exact, *splits(), limit_ms=math.inf)
 
 
 def test_the_manifest_says_what_was_measured(exact: Path, made: Path) -> None:
@@ -38,7 +44,9 @@ def test_the_manifest_says_what_was_measured(exact: Path, made: Path) -> None:
     assert measured is not None
     assert measured.recall_at_k >= export.RECALL
     assert measured.rows == 400
-    assert measured.probed < measured.cells
+    assert measured.probed < measured.cells == clustered.CLASSES / 16
+    assert measured.dimensions == 17  # all of the 16 hidden values, and the bias
+    assert measured.log_partition_error <= measured.log_partition_worst
     assert measured.p50_ms < measured.exact_p50_ms
     assert measured.exact == before.files[manifests.MODEL_FILE].sha256
     assert any("recall@5" in line for line in export.lines(made))
@@ -60,15 +68,16 @@ def test_what_it_finds_has_nearly_the_exact_probabilities(exact: Path, made: Pat
 def test_an_approximate_version_is_no_source_of_another(made: Path) -> None:
     """Its errors would add up unseen."""
     with pytest.raises(Refusal, match=r"head\.approximate: expected an exact version"):
-        export.export(made, clustered.rows(8, seed=1), clustered.rows(8, seed=2))
+        export.export(made, *splits())
 
 
 def test_too_few_found_is_refused_with_the_figure(exact: Path) -> None:
-    """Here because the rows that choose the cells are all alike and the others are not; nothing is published."""
-    alike = clustered.rows(400, seed=1).take(np.zeros(400, dtype=np.int64))
+    """Here because three dimensions are too few for the others; nothing is published."""
+    fitting, tuning, held_out = splits()
+    alike = tuning.take(np.zeros(400, dtype=np.int64))
     versions = sorted(exact.parent.iterdir())
-    with pytest.raises(Refusal, match=r"recall@5: expected at least 0\.99, found 0\.\d+, with \d+ of 400 cells"):
-        export.export(exact, alike, clustered.rows(400, seed=2))
+    with pytest.raises(Refusal, match=r"recall@5: expected at least 0\.99, found 0\.\d+, with \d+ of 2,500 cells"):
+        export.export(exact, fitting, alike, held_out, dimensions=3)
     assert sorted(exact.parent.iterdir()) == versions
 
 
@@ -76,7 +85,7 @@ def test_a_graph_above_the_limit_is_refused_with_the_figures(exact: Path) -> Non
     """However much faster than the exact one; the limit here is below what any machine reaches."""
     versions = sorted(exact.parent.iterdir())
     with pytest.raises(Refusal, match=r"p50: expected at most 1e-06 ms \(--limit-ms\), found 0\.\d+ ms, with"):
-        export.export(exact, clustered.rows(400, seed=1), clustered.rows(400, seed=2), limit_ms=1e-6)
+        export.export(exact, *splits(), limit_ms=1e-6)
     assert sorted(exact.parent.iterdir()) == versions
 
 
@@ -84,7 +93,7 @@ def test_a_mixture_has_no_layer_to_cut(tmp_path: Path) -> None:
     """Its probabilities are sums over several softmaxes."""
     folder = clustered.publish(tmp_path, head={"name": "mixture", "width": 16})
     with pytest.raises(Refusal, match=r"head\.name: expected a last layer that is h·W \+ b .*, found mixture"):
-        export.export(folder, clustered.rows(8, seed=1), clustered.rows(8, seed=2))
+        export.export(folder, *splits())
 
 
 def test_a_graph_without_a_plain_last_layer_is_refused() -> None:

@@ -51,9 +51,9 @@ def test_constraint_generation_finds_what_all_constraints_at_once_find() -> None
 
 
 def test_a_sample_bounds_the_share_of_all() -> None:
-    """With none found among 30, more than 9.5 % would be unlikely; few classes are all tested."""
+    """With none found among 80, more than 3.7 % would be unlikely; few classes are all tested."""
     weight = np.eye(3, dtype=np.float32)
     found = reachability.sample(weight, np.zeros(3, dtype=np.float32))
     assert (found.tested, found.found) == (3, 0)
     many = np.vstack([np.eye(40), -np.eye(40)]).astype(np.float32)
-    assert reachability.sample(many, np.zeros(80, dtype=np.float32)).upper == pytest.approx(0.095, abs=0.001)
+    assert reachability.sample(many, np.zeros(80, dtype=np.float32)).upper == pytest.approx(0.037, abs=0.001)

@@ -73,7 +73,7 @@ def test_the_temperature_is_that_of_the_whole_arrays(judged_model: tuple[Classif
     model, dataset = judged_model
     logits = loop.logits_of(model, dataset, dataset.selection)
     expected = calibration.fit_temperature(logits, dataset.selection.labels)
-    assert judging.fit_temperature(model, dataset) == pytest.approx(expected, rel=1e-4)
+    assert judging.fit_temperature(model, dataset, dataset.selection) == pytest.approx(expected, rel=1e-4)
 
 
 def test_frequent_and_rare_classes_are_told_apart() -> None:

@@ -57,12 +57,3 @@ def test_new_items_are_ranked_and_counted_without_what_was_bought_before() -> No
     assert found.ndcg.tolist() == [1.0]
     assert found.recall.tolist() == [1.0]
     assert not len(ranking.judge_new(scores[1:], [np.array([0])], bought[1:]).ndcg)
-
-
-def test_the_interval_of_a_difference_holds_its_mean_and_tells_equal_from_better() -> None:
-    """The same customers are drawn for both, so that noise common to both cancels out."""
-    random = np.random.default_rng(0)
-    before = random.random(400)
-    low, high = ranking.difference(before, before + 0.01 + random.normal(0.0, 0.02, 400))
-    assert 0.0 < low < 0.01 < high < 0.02
-    assert ranking.difference(before, before) == (0.0, 0.0)

@@ -17,27 +17,14 @@ from clipmax import manifest as manifests
 from clipmax.inputs import HistoryInput, tensors
 from clipmax.manifest import Golden, Manifest
 from clipmax.refusal import Refusal
+from tests.training.next_basket.conftest import EXAMPLE
 from tests.training.purchases import HEADER
-from training import answers, run_file
+from training import answers
 from training.config import EventSource
 from training.data import baskets
 from training.next_basket import baselines, bought, judging, run
 
-EXAMPLE = Path(__file__).parents[3] / "examples" / "online_retail" / "online_retail.toml"
 SPLIT = date(2024, 3, 1)
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the command publishes of the example's sample."""
-    models = tmp_path_factory.mktemp("models")
-    assert cli.main(["train", str(EXAMPLE), "--set", f"models={models}"]) == cli.DONE
-    return models / "online_retail" / "1"
-
-
-@pytest.fixture(scope="module")
-def manifest(folder: Path) -> Manifest:
-    return manifests.load(folder)
 
 
 @pytest.fixture(scope="module")
@@ -63,14 +50,12 @@ def _instance(items: Iterable[Any], days: Iterable[Any]) -> dict[str, Any]:
     return {"items": [str(item) for item in items], "days_ago": [float(day) for day in days]}
 
 
-def test_the_manifest_has_the_figures_of_all_methods(manifest: Manifest) -> None:
+def test_the_manifest_has_the_figures_of_all_methods(manifest: Manifest, purchases: EventSource) -> None:
     """Those of the table, by the same code on the same customers; and what the model itself reached."""
     ranking = manifest.ranking
     assert ranking is not None
     assert manifest.metrics is None
-    source = run_file.read(EXAMPLE).data
-    assert isinstance(source, EventSource)
-    table = {one.name: one for one in baselines.table(baskets.read(source)).baselines}
+    table = {one.name: one for one in baselines.table(baskets.read(purchases)).baselines}
     assert set(ranking.baselines) == set(table) - {baselines.LOGIT}
     for name, found in ranking.baselines.items():
         assert (found.ndcg_at_10, found.recall_at_20) == (table[name].ndcg_at_10, table[name].recall_at_20)
@@ -137,11 +122,11 @@ def test_what_was_bought_more_often_or_later_is_likelier(session: answers.Infere
     assert found[5] > found[1]
 
 
-def test_the_graph_and_the_fitted_model_rank_alike(session: answers.InferenceSession, manifest: Manifest) -> None:
+def test_the_graph_and_the_fitted_model_rank_alike(
+    session: answers.InferenceSession, manifest: Manifest, purchases: EventSource
+) -> None:
     """Counting in the graph is counting in numpy."""
-    source = run_file.read(EXAMPLE).data
-    assert isinstance(source, EventSource)
-    events = baskets.read(source)
+    events = baskets.read(purchases)
     fitted = run.fit(events)
     mine = list(bought.histories(events.test, events.items))
     (found,) = session.run(["logits"], {"history": history.pairs(mine, _schema(manifest).codes)})
@@ -150,12 +135,10 @@ def test_the_graph_and_the_fitted_model_rank_alike(session: answers.InferenceSes
     assert manifest.temperature == fitted.temperature
 
 
-def test_a_fingerprint_is_of_every_purchase() -> None:
+def test_a_fingerprint_is_of_every_purchase(purchases: EventSource) -> None:
     """The same data the same, another basket or item another."""
-    source = run_file.read(EXAMPLE).data
-    assert isinstance(source, EventSource)
-    events = baskets.read(source)
-    again = baskets.read(source)
+    events = baskets.read(purchases)
+    again = baskets.read(purchases)
     assert run.fingerprint(events) == run.fingerprint(again)
     test = baskets.Task(again.test.day, again.test.past, again.test.customers, again.test.baskets[::-1])
     other = baskets.Events(again.items, again.customers, again.validation, test, again.files, again.left_out)
@@ -198,10 +181,11 @@ def test_a_model_behind_its_best_baseline_is_published_only_when_told_so(
         judging.check(ranking, where="habits")
 
 
-def test_nobody_follows_a_run_without_epochs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    """Instead of an empty experiment."""
-    assert cli.main(["train", str(EXAMPLE), "--tensorboard", str(tmp_path)]) == cli.FAILED
-    assert "--tensorboard: epochs: expected a run of epochs" in capsys.readouterr().err
+def test_nobody_follows_or_resumes_a_run_without_epochs(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Instead of an empty experiment; nor is there anything to go on from."""
+    for option in (["--tensorboard", str(tmp_path)], ["--resume"]):
+        assert cli.main(["train", str(EXAMPLE), *option]) == cli.FAILED
+        assert f"{option[0]}: epochs: expected a run of epochs" in capsys.readouterr().err
 
 
 def test_sections_that_mean_nothing_for_purchases_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -121,6 +121,7 @@ def _measured(dataset: Dataset, validation: Answers, test: Answers) -> Measured:
         for rows in (slice(half), slice(half, None))
     )
     return Measured(
+        validation=validation,
         selection=first,
         calibration=second,
         test=test,

@@ -16,7 +16,8 @@ KEYS = {
     "origin",
     "search",
     "report_version", "name", "version", "created", "labels", "seed", "training_seconds", "best_epoch", "temperature",
-    "temperature_error", "validation", "test", "epochs", "clipping", "softmax", "diagnostics_share", "reliability",
+    "temperature_error", "slope", "slope_center", "validation",
+    "test", "epochs", "clipping", "softmax", "diagnostics_share", "reliability",
     "confusion", "per_class", "selective", "prediction_sets", "mistakes", "novelty", "data",
     "verdicts", "configuration", "environment",
 }  # fmt: skip

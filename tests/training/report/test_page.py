@@ -114,6 +114,16 @@ def test_headline_figures_name_their_split(html: str) -> None:
     assert "validation, first half" in text
 
 
+def test_a_slope_is_explained_where_there_is_one() -> None:
+    """In one sentence, with its sign in words."""
+    report = build(evidence())
+    assert "in more doubt than usual" not in render(report)
+    for slope, words in ((0.31, "in more doubt than usual"), (-0.31, "in less doubt than usual")):
+        text = "".join(Page(render(report.model_copy(update={"slope": slope, "slope_center": 0.2}))).text)
+        assert words in text
+        assert "0.31 × (its entropy − 0.20)" in text
+
+
 def test_both_files_of_a_version_come_from_the_same_figures() -> None:
     """report.json is the report."""
     report = build(evidence())

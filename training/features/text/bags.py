@@ -45,6 +45,8 @@ class Bags:
 
     def sum(self, table: Tensor, *, sparse: bool = False) -> Tensor:
         """Σ weight · table[row] for each text: float32 [texts, width]; `sparse` makes the table's gradient sparse."""
+        if not table.shape[1]:  # beside a last layer that stands apart; torch's fails on it with two threads
+            return table.new_zeros(len(self), 0)
         total: Tensor = functional.embedding_bag(
             self.rows,
             table,

@@ -70,3 +70,13 @@ def test_dropout_keeps_the_expectation() -> None:
     assert len(left) == len(whole)
     assert len(left.rows) / len(whole.rows) == pytest.approx(0.3, abs=0.02)
     assert float(left.weights.sum()) == pytest.approx(float(whole.weights.sum()), rel=0.05)
+
+
+def test_a_table_without_columns_gives_rows_without_values() -> None:
+    """As a text's own logits are beside many classes; torch's operator fails on it with more than one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert _bags([[1, 2, 3]] * 1000).sum(torch.zeros(10, 0)).shape == (1000, 0)
+    finally:
+        torch.set_num_threads(before)
