@@ -56,7 +56,7 @@ found = {}
 # Less of what takes time only: rows of the parity check and of a look between epochs, and no linear programs.
 parity.BATCHES, loop._TRAIN_SAMPLE_ROWS = (1, 2), 64
 reachability.is_reachable = lambda *_, **__: True
-run.train(run_file.read(Path(sys.argv[1])), say=say)
+run.train(run_file.read(Path(sys.argv[1]), [f"models={sys.argv[2]}"]), say=say)
 print(json.dumps({**found, "peak": bytes_of("VmHWM")}))
 """
 
@@ -71,7 +71,7 @@ def test_a_whole_run_holds_three_copies_of_the_class_vectors(tmp_path: Path) -> 
     _table(tmp_path / "test.csv", np.arange(0, CLASSES, CLASSES // 40) + 1)
     (tmp_path / "run.toml").write_text(RUN, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(tmp_path / "run.toml")],
+        [sys.executable, "-c", SCRIPT, str(tmp_path / "run.toml"), str(tmp_path / "models")],
         capture_output=True,
         text=True,
         timeout=tiny.PATIENCE_SECONDS,
