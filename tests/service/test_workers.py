@@ -135,6 +135,7 @@ def test_a_spare_takes_the_place_of_a_worker_that_died(models: Path, tmp_path: P
     """It has loaded the code already, and was the supervisor's child before anybody died; then there is another."""
     with two_workers(models, tmp_path) as running:
         first, second = whole(running)
+        wait_until(lambda: len(spares(running, {first, second})) == 1)  # it starts when the workers are ready
         (spare,) = spares(running, {first, second})
         os.kill(first, signal.SIGKILL)
         assert set(whole(running, 2)) == {second, spare}
