@@ -41,7 +41,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         command: Command = parsed.command
         code = command.run(parsed)
         sys.stdout.flush()
-        return code  # noqa: TRY300  # one `try` for the command and for what it printed
     except BrokenPipeError:
         # The reader of our output has enough; what is still buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -52,6 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("clipmax: interrupted", file=sys.stderr)
         return INTERRUPTED
+    return code
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -59,7 +59,7 @@ def tfidf(dataset: Dataset, seed: int) -> Probabilities:
     def model(strength: float) -> Any:
         features = make_union(
             TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), min_df=2, sublinear_tf=True),
-            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),  # noqa: S106  # of a word
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"(?u)\b\w+\b"),  # noqa: S106  # a word's pattern, no password
         )
         if not _has_blanks(texts):
             features = TfidfVectorizer(analyzer="char", ngram_range=(1, 3), sublinear_tf=True)

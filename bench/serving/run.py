@@ -122,9 +122,15 @@ def visit(server: Server, path: str, work: Work, script: Path, seconds: int) -> 
     done = subprocess.run([*pinned(CLIENT_CORE), *command], capture_output=True, text=True, check=True)
     cpu = server.cpu_seconds() - before
     assert "Non-2xx" not in done.stdout, done.stdout
-    requests = int(re.search(r"(\d+) requests in", done.stdout)[1])  # type: ignore[index]  # a run that ended with 0 prints both
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", done.stdout)[1])  # type: ignore[index]  # see above
+    requests = _number(r"(\d+) requests in", done.stdout)
+    rate = _number(r"Requests/sec:\s+([\d.]+)", done.stdout)
     return Visit(rate, cpu / requests, cpu * rate / requests / available())
+
+
+def _number(pattern: str, text: str) -> float:
+    found = re.search(pattern, text)
+    assert found, text
+    return float(found[1])
 
 
 def _script(work: Work, folder: Path) -> Path:

@@ -12,12 +12,11 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 from works import Work
 
 HERE = Path(__file__).parent
@@ -108,15 +107,15 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def _await(process: subprocess.Popen[bytes], url: str, work: Work | None) -> None:
     """Until it answers, and answers the work where there is one."""
-    question = urllib.request.Request(url)  # noqa: S310  # our own loopback address
+    question = httpx.Request("GET", url)
     if work is not None:
-        question = urllib.request.Request(url, work.bodies[0], dict(work.headers))  # noqa: S310  # as above
+        question = httpx.Request("POST", url, content=work.bodies[0], headers=dict(work.headers))
     deadline = time.monotonic() + PATIENCE_SECONDS
-    while process.poll() is None and time.monotonic() < deadline:
-        try:
-            with urllib.request.urlopen(question, timeout=PATIENCE_SECONDS):  # noqa: S310  # as above
+    with httpx.Client(timeout=PATIENCE_SECONDS) as http:
+        while process.poll() is None and time.monotonic() < deadline:
+            with contextlib.suppress(httpx.HTTPError):
+                http.send(question).raise_for_status()
                 return
-        except (urllib.error.URLError, ConnectionError):
             time.sleep(0.01)
     raise AssertionError(f"the server did not answer: {process.args!r}")
 

@@ -18,10 +18,11 @@ import subprocess
 import sys
 import tempfile
 import threading
-import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import httpx
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests' way to start a service
 
@@ -112,9 +113,9 @@ def scraping(running: Running) -> Iterator[None]:
     is_over = threading.Event()
 
     def scrape() -> None:
-        while not is_over.wait(SCRAPE_SECONDS):
-            with urllib.request.urlopen(f"{running.url}/metrics", timeout=10) as answer:  # noqa: S310  # our own loopback address
-                answer.read()
+        with httpx.Client(base_url=running.url, timeout=10) as http:
+            while not is_over.wait(SCRAPE_SECONDS):
+                http.get("/metrics").raise_for_status()
 
     thread = threading.Thread(target=scrape)
     thread.start()

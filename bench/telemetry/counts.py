@@ -20,9 +20,9 @@ import sys
 import tempfile
 import threading
 import time
-import urllib.request
 from pathlib import Path
 
+import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 sys.path.insert(0, str(Path(__file__).parents[2]))  # the tests' artifacts and their way to start a service
@@ -130,8 +130,7 @@ def await_workers(running: Running) -> None:
 
 def requests_total(running: Running) -> Seen:
     """The metric, by route and status."""
-    with urllib.request.urlopen(f"{running.url}/metrics", timeout=30) as answer:  # noqa: S310  # our own loopback address
-        text = answer.read().decode()
+    text = httpx.get(f"{running.url}/metrics", timeout=30).raise_for_status().text
     found: Seen = collections.Counter()
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
